@@ -1,0 +1,148 @@
+//! The root of the API: `SpinRedisApp` and what belongs to the app as a whole.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{component::Component, status::SpinRedisAppStatus, trigger::Trigger};
+
+/// API group of the resource.
+pub const GROUP: &str = "spinredis.dev";
+
+/// A Redis-triggered WebAssembly app: a Redis server and the components that handle its messages.
+#[derive(CustomResource, Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
+#[kube(
+    group = "spinredis.dev",
+    version = "v1alpha1",
+    kind = "SpinRedisApp",
+    namespaced,
+    shortname = "sra",
+    category = "spin",
+    status = "SpinRedisAppStatus",
+    derive = "PartialEq",
+    doc = "A Redis-triggered WebAssembly app: its components are called for each message published to their channels.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(name = "Address", type_ = "string", json_path = ".spec.trigger.address"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 52")
+        .message("metadata.name must be at most 52 lower-case letters, digits and dashes, since the names of its children are made from it")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.replicas) || self.replicas <= 1 || has(self.delivery)")
+    .message("replicas above 1 need delivery: with Redis pub/sub every replica gets every message; if that is what you want, set delivery: EachReplica"))]
+pub struct SpinRedisAppSpec {
+    /// The Redis server whose channels the components subscribe to.
+    pub trigger: Trigger,
+    /// The components, each called for the messages of its own channels.
+    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    pub components: Vec<Component>,
+    /// Secrets of type kubernetes.io/dockerconfigjson with the credentials to pull component images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub image_pull_secrets: Vec<PullSecret>,
+    /// Number of pods. Default 1. More than one needs delivery.
+    #[serde(default = "one_replica")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub replicas: i32,
+    /// What several replicas do with one message: EachReplica: every replica handles every message, as Redis pub/sub
+    /// delivers it. Required when replicas is above 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
+    /// CPU and memory of the container that handles messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// What to add to the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Pod>,
+}
+
+fn one_replica() -> i32 {
+    crate::defaults::REPLICAS
+}
+
+/// The name of a Secret with registry credentials.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PullSecret {
+    /// Name of the Secret, in the namespace of the app.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+/// What several replicas do with one message.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Every replica handles every message.
+    EachReplica,
+}
+
+/// CPU and memory requests and limits, as in a Pod.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// What the scheduler reserves: cpu: 100m, memory: 64Mi.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "quantities")]
+    pub requests: BTreeMap<String, String>,
+    /// What the container may not exceed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "quantities")]
+    pub limits: BTreeMap<String, String>,
+}
+
+/// A map of resource name to quantity, bounded so that the API server accepts it.
+fn quantities(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": 32,
+            "pattern": r"^[0-9]+([.][0-9]+)?(m|Ki|Mi|Gi|Ti|k|M|G|T)?$",
+        },
+    })
+}
+
+/// What to add to the pods.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Pod {
+    /// Labels to add. Those the operator sets itself cannot be replaced.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "labels")]
+    #[x_kube(validation = Rule::new(
+        "self.all(k, !(k in ['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/managed-by', 'app.kubernetes.io/component']) && !k.startsWith('spinredis.dev/'))")
+        .message("the labels app.kubernetes.io/name, instance, component and managed-by, and those under spinredis.dev/, are set by the operator"))]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations to add.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "annotations")]
+    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('spinredis.dev/'))")
+        .message("annotations under spinredis.dev/ are set by the operator"))]
+    pub annotations: BTreeMap<String, String>,
+}
+
+fn labels(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {"type": "string", "maxLength": 63},
+    })
+}
+
+fn annotations(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {"type": "string", "maxLength": 4096},
+    })
+}

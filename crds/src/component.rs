@@ -1,0 +1,115 @@
+//! A component: which channels call it, where its WebAssembly comes from, and within which limits it runs.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::reference::{Reference, ValueFrom};
+
+/// A WebAssembly component that is called for each message.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "(has(self.channels) && size(self.channels) > 0) || (has(self.patterns) && size(self.patterns) > 0)")
+    .message("name at least one channel in channels or one pattern in patterns"))]
+pub struct Component {
+    /// Name of the component, unique in the app: lower-case letters, digits and dashes.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub id: String,
+    /// Channels whose messages the component gets, by their exact names (Redis SUBSCRIBE).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
+    pub channels: Vec<String>,
+    /// Glob patterns of channels whose messages the component gets (Redis PSUBSCRIBE): orders.*, user.?, h[ae]llo.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
+    pub patterns: Vec<String>,
+    /// Where the WebAssembly comes from.
+    pub source: Source,
+    /// Environment variables of the component.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub env: Vec<EnvVar>,
+    /// Arguments of the component, as a WASI program sees them after its own name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), inner(length(max = 4096)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub args: Vec<String>,
+    /// How long one call may take before it is stopped and counted as failed: 500ms, 30s, 1m30s. Default 30s, at most 1h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 32), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1ms') && duration(self) <= duration('1h')")
+        .message("timeout must be between 1ms and 1h"))]
+    pub timeout: Option<String>,
+    /// Linear memory that one instance may use, as a quantity: 64Mi, 1Gi. Default 128Mi; between 64Ki and 4Gi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[0-9]+([.][0-9]+)?(Ki|Mi|Gi|k|M|G)?$"))]
+    #[x_kube(validation = Rule::new(
+        "isQuantity(self) && quantity(self).compareTo(quantity('64Ki')) >= 0 && quantity(self).compareTo(quantity('4Gi')) <= 0")
+        .message("memoryLimit must be between 64Ki and 4Gi, for example 128Mi"))]
+    pub memory_limit: Option<String>,
+}
+
+/// Where a component's WebAssembly comes from; exactly one of the two.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.oci) != has(self.configMap)")
+    .message("source must name exactly one of oci and configMap"))]
+pub struct Source {
+    /// A component image in an OCI registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oci: Option<OciSource>,
+    /// A key of a ConfigMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<ConfigMapSource>,
+}
+
+/// A component image in an OCI registry.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct OciSource {
+    /// Image reference: ghcr.io/acme/greeter:v1, or with a digest ghcr.io/acme/greeter@sha256:….
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("!self.contains('://') && !self.contains(' ')")
+        .message("reference must be REGISTRY/REPOSITORY:TAG without a scheme, for example ghcr.io/acme/greeter:v1"))]
+    pub reference: String,
+    /// Digest that the image's manifest must have; anything else is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    pub digest: Option<String>,
+}
+
+/// A key of a ConfigMap that holds WebAssembly.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapSource {
+    /// Name of the ConfigMap, in the namespace of the app.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Key in its data or binaryData: a component as wasm, gzip'd wasm or WAT (the text format).
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+}
+
+/// An environment variable; its value is given here or kept in a Secret or ConfigMap.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.value) != has(self.valueFrom)")
+    .message("an environment variable needs exactly one of value and valueFrom"))]
+pub struct EnvVar {
+    /// Name of the variable.
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^=]+$"))]
+    pub name: String,
+    /// Its value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32768))]
+    pub value: Option<String>,
+    /// Its value from a Secret or ConfigMap key; read anew for new instances, so a change needs no restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_from: Option<ValueFrom>,
+}
+
+impl ConfigMapSource {
+    /// The key that holds the component.
+    pub fn reference(&self) -> Reference {
+        Reference::config_map(&self.name, &self.key)
+    }
+}

@@ -1,0 +1,14 @@
+;; trap: ends every call by a trap, as a panic of a Rust guest does.
+(component
+  (import "fermyon:spin/redis-types" (instance $types
+    (type $error (enum "success" "error")) (export "error" (type (eq $error)))))
+  (alias export $types "error" (type $error))
+  (core module $program
+    (memory (export "memory") 17) ;; room for a payload of 1 MiB
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 16))
+    (func (export "handle-message") (param i32 i32) (result i32) (unreachable)))
+  (core instance $program (instantiate $program))
+  (func $handle-message (param "message" (list u8)) (result (result (error $error)))
+    (canon lift (core func $program "handle-message") (memory $program "memory") (realloc (func $program "realloc"))))
+  (instance $handler (export "handle-message" (func $handle-message)))
+  (export "fermyon:spin/inbound-redis" (instance $handler)))
