@@ -31,7 +31,8 @@ find_image_tool() {
       return
     fi
   done
-  fail "${IMAGE_TOOL:-none of docker, podman and buildah} works here; start one of them, or run tests/setup.sh cluster for buildah"
+  [ -z "${IMAGE_TOOL:-}" ] || fail "IMAGE_TOOL is $IMAGE_TOOL, which does not work here; start it, or unset IMAGE_TOOL"
+  fail "none of docker, podman and buildah works here; start one of them, or run tests/setup.sh cluster for buildah"
 }
 
 image_name() { echo "$IMAGE_PREFIX$1:$TAG"; }
@@ -62,7 +63,7 @@ build_image() {
   case $tool_in_use in
     buildah) buildah bud -q --pull=false -t "$image" -f "$containerfile" "$@" "$context" >/dev/null ;;
     *) "$tool_in_use" build -q -t "$image" -f "$containerfile" "$@" "$context" >/dev/null ;;
-  esac
+  esac || fail "$tool_in_use could not build $image, for the reason above"
   echo "$(image_id "$image") $inputs" >"$(record "$image" built)"
   # The image it replaces has no name any more, and nothing else would ever remove it.
   if [ -n "$old" ] && [ "$old" != "$(image_id "$image")" ]; then "$tool_in_use" rmi "$old" >/dev/null 2>&1 || true; fi
@@ -79,11 +80,12 @@ say_size() { # say_size IMAGE built|unchanged
 
 # push_image IMAGE REGISTRY: under its name without the prefix. Prints the reference that a pod can use.
 push_image() {
-  local image=$1 registry=$2 name reference id known digest
+  local image=$1 registry=$2 name reference id known digest tls=()
   name=${image#"$IMAGE_PREFIX"}
   reference=$registry/$name
   id=$(image_id "$image") || fail "$image does not exist; build it first"
   known=$(record "$image" pushed)
+  [ "${INSECURE:-}" != 1 ] || tls=(--tls-verify=false)
   digest=$(sed -n "s/^$id //p" "$known" 2>/dev/null || true)
   if [ -n "$digest" ] && [ "${INSECURE:-}" = 1 ] && [ "$(digest_at "$registry" "${name%:*}" "${name##*:}")" = "$digest" ]; then
     echo "$reference  unchanged" >&2
@@ -91,10 +93,11 @@ push_image() {
     case $tool_in_use in
       docker)
         docker tag "$image" "$reference"
-        docker push -q "$reference" >/dev/null
+        docker push -q "$reference" >/dev/null || fail "docker could not push $reference, for the reason above"
         ;;
       *)
-        "$tool_in_use" push -q ${INSECURE:+--tls-verify=false} --digestfile "$known.new" "$image" "docker://$reference"
+        "$tool_in_use" push -q "${tls[@]}" --digestfile "$known.new" "$image" "docker://$reference" ||
+          fail "$tool_in_use could not push $reference, for the reason above"
         echo "$id $(cat "$known.new")" >"$known"
         rm "$known.new"
         ;;

@@ -62,7 +62,8 @@ find_image_tool
 case ${1:-build} in
   build) build ;;
   push)
-    registry=${2:?usage: images.sh push REGISTRY}
+    registry=${2:-}
+    [ -n "$registry" ] || fail "name the registry to push to: tests/images.sh push REGISTRY"
     for name in "${images[@]}"; do push_image "$(image_name "$name")" "$registry"; done
     ;;
   names) for name in "${images[@]}"; do image_name "$name"; done ;;

@@ -50,7 +50,8 @@ find_image_tool
 case ${1:-build} in
   build) build ;;
   push)
-    registry=${2:?usage: redis-image.sh push REGISTRY}
+    registry=${2:-}
+    [ -n "$registry" ] || fail "name the registry to push to: tests/redis-image.sh push REGISTRY"
     build
     push_image "$(image_name $name)" "$registry"
     ;;

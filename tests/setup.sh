@@ -90,7 +90,7 @@ for target in "$@"; do
 done
 [ ${#packages[@]} -gt 0 ] || exit 0
 
-mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
+mapfile -t packages <<<"$(printf '%s\n' "${packages[@]}" | sort -u)"
 command -v apt-get >/dev/null || fail "please install what these packages are called in Debian, and run this again: ${packages[*]}"
 as_root=()
 if [ "$EUID" != 0 ]; then

@@ -69,7 +69,7 @@
 
   (core func $get-stdout (canon lower (func $stdout "get-stdout")))
   (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
-    (memory $memory "memory")))
+    (memory (core memory $memory "memory"))))
   (core func $drop-stream (canon resource.drop $output-stream))
 
   ;; ---- The program --------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@
 
   (func $handle-message (param "message" (list u8)) (result (result (error $error)))
     (canon lift (core func $program "handle-message")
-      (memory $memory "memory")
-      (realloc (func $memory "realloc"))))
+      (memory (core memory $memory "memory"))
+      (realloc (core func $memory "realloc"))))
   (instance $handler (export "handle-message" (func $handle-message)))
   (export "fermyon:spin/inbound-redis" (instance $handler)))

@@ -113,8 +113,9 @@ pause_image() { # kept from one cluster to the next, as it never changes
   dir=$(mktemp -d)
   gcc -static -O2 -o "$dir/pause" "$here/pause.c"
   printf 'FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n' >"$dir/Containerfile"
-  buildah bud -q -t localhost/pause:1 "$dir" >/dev/null
-  buildah push -q localhost/pause:1 "docker-archive:$dir/pause.tar:localhost/pause:1"
+  { buildah bud -q -t localhost/pause:1 "$dir" >/dev/null &&
+    buildah push -q localhost/pause:1 "docker-archive:$dir/pause.tar:localhost/pause:1"; } ||
+    fail "buildah could not make an image of two lines, for the reason above; see that it works here, then run: make cluster"
   mv "$dir/pause.tar" "$STATE/pause.tar"
   rm -r "$dir"
 }
@@ -133,6 +134,7 @@ start_node() {
   setsid unshare --mount --net --pid --fork --kill-child --mount-proc "$here/node.sh" "$STATE" "$BIN" "$net" \
     </dev/null >"$STATE/logs/node.log" 2>&1 9>&- &
   echo $! >"$STATE/pid"
+  disown
   until init=$(pgrep -P "$(recorded pid)"); do
     is_up || give_up "the node did not start"
     sleep 0.05
@@ -247,7 +249,7 @@ status() {
   if is_up; then
     addresses
     echo "the local cluster is up: API https://$node_ip:6443, registries $node_ip:5000 and $node_ip:5001 (password)" >&2
-    echo "use it with: eval \"\$(tests/cluster/cluster.sh env)\"" >&2
+    echo "use it with: eval \"\$($([ "$STATE" = "$target/cluster" ] || echo "STATE=$STATE ")$here/cluster.sh env)\"" >&2
   else
     echo "the local cluster is down; start it with: make cluster" >&2
     exit 3

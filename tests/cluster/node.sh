@@ -116,7 +116,8 @@ api_server() {
 control_plane() {
   start controller-manager kube-controller-manager --kubeconfig=$pki/controller-manager.kubeconfig \
     --service-account-private-key-file=$pki/service-accounts.key --root-ca-file=$pki/ca.crt \
-    --use-service-account-credentials --leader-elect=false
+    --use-service-account-credentials --leader-elect=false \
+    --flex-volume-plugin-dir=/run/node/kubelet/volume-plugins
   start scheduler kube-scheduler --kubeconfig=$pki/scheduler.kubeconfig --leader-elect=false
 }
 

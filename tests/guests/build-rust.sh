@@ -14,7 +14,10 @@ fail() {
     exit 1
 }
 
+no_target="rustc has no target wasm32-wasip2: add it with \`rustup target add wasm32-wasip2\`"
+
 [ $# -eq 2 ] || fail "say which guest to build and where to: build-rust.sh SRC_DIR OUT_WASM"
+command -v cargo >/dev/null || fail "there is no cargo: install Rust from https://rustup.rs"
 [ -f "$1/Cargo.toml" ] || fail "$1 has no Cargo.toml: name the folder of a Rust guest"
 src=$(cd "$1" && pwd)
 out=$(realpath -m "$2")
@@ -23,7 +26,8 @@ work=$(realpath -m "${GUESTS_DIR:-$(dirname "$script")/../../target/guests}")
 mkdir -p "$work" "$(dirname "$out")"
 
 # Settings of a cargo that may have started this script are meant for another target.
-unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET CARGO_BUILD_RUSTFLAGS RUSTC RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET CARGO_BUILD_RUSTFLAGS
+unset RUSTC RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER
 export CARGO_TARGET_DIR=$work/cargo
 
 # One build at a time: tests may ask for the same guest from several processes.
@@ -48,9 +52,9 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 unpack_rustc_web() {
     local deb=$1 part=$1.part package names=()
     [ -e "$deb/usr/bin/rustc" ] && return
-    command -v apt-get dpkg >/dev/null || fail "rustc has no target wasm32-wasip2: add it with \`rustup target add wasm32-wasip2\`"
+    { command -v apt-get && command -v dpkg; } >/dev/null || fail "$no_target"
     apt-cache show rustc-web rust-web-src wasi-libc >/dev/null 2>&1 ||
-        fail "rustc has no target wasm32-wasip2: add it with \`rustup target add wasm32-wasip2\`, or run \`apt-get update\` on a Debian that offers rustc-web"
+        fail "$no_target, or run \`apt-get update\` on a Debian that offers rustc-web"
     while read -r package; do
         case $package in
         rustc-web | libstd-rust-web-* | rust-web-src | libllvm* | wasi-libc) names+=("$package") ;;
@@ -78,8 +82,7 @@ if [ -d "$sysroot/lib/rustlib/wasm32-wasip2" ]; then
     target=wasm32-wasip2
     cargo build --locked --release --target "$target"
 else
-    [ "$(uname -sm)" = "Linux x86_64" ] ||
-        fail "rustc has no target wasm32-wasip2: add it with \`rustup target add wasm32-wasip2\`"
+    [ "$(uname -sm)" = "Linux x86_64" ] || fail "$no_target"
     deb=$work/rustc-web
     unpack_rustc_web "$deb"
     tools=$sysroot/lib/rustlib/$host/bin

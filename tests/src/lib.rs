@@ -1,1 +1,16 @@
-//! x
+//! What the tests stand on: real programs, started on free ports and stopped when a test ends.
+//!
+//! Nothing is mocked. A test waits for conditions ([`wait`]) and never for time to pass; when a condition does not come
+//! true, the failure shows what the program at the other end printed.
+
+pub mod app;
+pub mod guests;
+pub mod http;
+pub mod metrics;
+pub mod ports;
+pub mod process;
+pub mod redis;
+pub mod registry;
+pub mod runtime;
+pub mod tls;
+pub mod wait;

@@ -33,9 +33,9 @@
 
   (core func $get-stdout (canon lower (func $stdout "get-stdout")))
   (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
-    (memory $memory "memory")))
+    (memory (core memory $memory "memory"))))
   (core func $drop-stream (canon resource.drop $output-stream))
-  (core func $task-return (canon task.return (result (result (error $error))) (memory $memory "memory")))
+  (core func $task-return (canon task.return (result (result (error $error))) (memory (core memory $memory "memory"))))
 
   (core module $program
     (import "host" "memory" (memory 1))
@@ -64,7 +64,7 @@
 
   (func $handle-message async (param "message" (list u8)) (result (result (error $error)))
     (canon lift (core func $program "handle-message")
-      async (callback (func $program "callback"))
-      (memory $memory "memory") (realloc (func $memory "realloc"))))
+      async (callback (core func $program "callback"))
+      (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
   (instance $handler (export "handle-message" (func $handle-message)))
   (export "spin:redis/inbound-redis@3.0.0" (instance $handler)))

@@ -44,11 +44,11 @@
   (core func $get-stdout (canon lower (func $stdout "get-stdout")))
   (core func $get-stderr (canon lower (func $stderr "get-stderr")))
   (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
-    (memory $memory "memory")))
+    (memory (core memory $memory "memory"))))
   (core func $get-environment (canon lower (func $environment "get-environment")
-    (memory $memory "memory") (realloc (func $memory "realloc"))))
+    (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
   (core func $get-arguments (canon lower (func $environment "get-arguments")
-    (memory $memory "memory") (realloc (func $memory "realloc"))))
+    (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
 
   (core module $program
     (import "host" "memory" (memory 1))
@@ -99,6 +99,7 @@
     (export "get-environment" (func $get-environment))
     (export "get-arguments" (func $get-arguments))))))
   (func $handle-message (param "message" (list u8)) (result (result (error $error)))
-    (canon lift (core func $program "handle-message") (memory $memory "memory") (realloc (func $memory "realloc"))))
+    (canon lift (core func $program "handle-message")
+      (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
   (instance $handler (export "handle-message" (func $handle-message)))
   (export "fermyon:spin/inbound-redis" (instance $handler)))

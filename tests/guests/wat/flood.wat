@@ -29,7 +29,7 @@
 
   (core func $get-stdout (canon lower (func $stdout "get-stdout")))
   (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
-    (memory $memory "memory")))
+    (memory (core memory $memory "memory"))))
 
   (core module $program
     (import "host" "memory" (memory 1))
@@ -62,6 +62,7 @@
     (export "get-stdout" (func $get-stdout))
     (export "write" (func $write))))))
   (func $handle-message (param "message" (list u8)) (result (result (error $error)))
-    (canon lift (core func $program "handle-message") (memory $memory "memory") (realloc (func $memory "realloc"))))
+    (canon lift (core func $program "handle-message")
+      (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
   (instance $handler (export "handle-message" (func $handle-message)))
   (export "fermyon:spin/inbound-redis" (instance $handler)))

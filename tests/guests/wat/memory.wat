@@ -12,6 +12,7 @@
       (unreachable)))
   (core instance $program (instantiate $program))
   (func $handle-message (param "message" (list u8)) (result (result (error $error)))
-    (canon lift (core func $program "handle-message") (memory $program "memory") (realloc (func $program "realloc"))))
+    (canon lift (core func $program "handle-message")
+      (memory (core memory $program "memory")) (realloc (core func $program "realloc"))))
   (instance $handler (export "handle-message" (func $handle-message)))
   (export "fermyon:spin/inbound-redis" (instance $handler)))

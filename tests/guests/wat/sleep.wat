@@ -25,6 +25,7 @@
     (export "subscribe" (func $subscribe))
     (export "block" (func $block))))))
   (func $handle-message (param "message" (list u8)) (result (result (error $error)))
-    (canon lift (core func $program "handle-message") (memory $program "memory") (realloc (func $program "realloc"))))
+    (canon lift (core func $program "handle-message")
+      (memory (core memory $program "memory")) (realloc (core func $program "realloc"))))
   (instance $handler (export "handle-message" (func $handle-message)))
   (export "fermyon:spin/inbound-redis" (instance $handler)))

@@ -40,7 +40,7 @@
   (core func $drop-pollable (canon resource.drop $pollable))
   (core func $get-stdout (canon lower (func $stdout "get-stdout")))
   (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
-    (memory $memory "memory")))
+    (memory (core memory $memory "memory"))))
   (core func $drop-stream (canon resource.drop $output-stream))
 
   (core module $program
@@ -70,6 +70,7 @@
     (export "write" (func $write))
     (export "drop-stream" (func $drop-stream))))))
   (func $handle-message (param "message" (list u8)) (result (result (error $error)))
-    (canon lift (core func $program "handle-message") (memory $memory "memory") (realloc (func $memory "realloc"))))
+    (canon lift (core func $program "handle-message")
+      (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
   (instance $handler (export "handle-message" (func $handle-message)))
   (export "fermyon:spin/inbound-redis" (instance $handler)))

@@ -14,11 +14,13 @@
     (func (export "handle-message") (param i32 i32) (result i32) (i32.const 0))) ;; ok, in either form
   (core instance $program (instantiate $program))
   (func $handle-message (param "message" (list u8)) (result (result (error $error)))
-    (canon lift (core func $program "handle-message") (memory $program "memory") (realloc (func $program "realloc"))))
+    (canon lift (core func $program "handle-message")
+      (memory (core memory $program "memory")) (realloc (core func $program "realloc"))))
   (instance $handler (export "handle-message" (func $handle-message)))
   (export "fermyon:spin/inbound-redis" (instance $handler))
   ;; An async function may also be lifted as an ordinary one; hello and async show the rest.
   (func $handle-message-3 async (param "message" (list u8)) (result (result (error $redis-error)))
-    (canon lift (core func $program "handle-message") (memory $program "memory") (realloc (func $program "realloc"))))
+    (canon lift (core func $program "handle-message")
+      (memory (core memory $program "memory")) (realloc (core func $program "realloc"))))
   (instance $handler-3 (export "handle-message" (func $handle-message-3)))
   (export "spin:redis/inbound-redis@3.0.0" (instance $handler-3)))

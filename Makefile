@@ -1,0 +1,48 @@
+# The commands of the project. `make` lists them.
+SHELL := /usr/bin/env bash
+.DEFAULT_GOAL := help
+export CARGO_TERM_COLOR ?= never
+
+.PHONY: help setup build fmt lint crds guests images cluster cluster-down demo demo-cluster test test-fast
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+build: ## Build both programs into target/release
+	cargo build --release --locked -p spinredis -p spin-redis-operator
+
+fmt: ## Format the Rust code
+	cargo fmt --all
+
+lint: ## Check format and lints
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+
+crds: ## Generate the CRD and the chart's copy of it
+	cargo run --release --locked --quiet -p spinredis-crds > target/spinredisapps.yaml
+	install -m 0644 target/spinredisapps.yaml crds/spinredisapps.yaml
+	install -m 0644 target/spinredisapps.yaml charts/spin-redis-operator/files/spinredisapps.yaml
+
+guests: ## Build the WebAssembly guests that need a compiler into target/guests
+	tests/guests/build.sh
+
+images: build ## Build the images with docker, podman or buildah (BASE, TAG, IMAGE_PREFIX)
+	tests/images.sh
+
+cluster: ## Start a Kubernetes to play with
+	tests/cluster/people.sh up
+
+cluster-down: ## Stop it
+	tests/cluster/people.sh down
+
+demo: ## Run examples/hello against a real Redis on this machine
+	examples/demo.sh
+
+demo-cluster: ## The same through the operator, on a real Kubernetes that stays up
+	examples/demo-cluster.sh
+
+test-fast: ## The tests that need no cluster, no registry and no Redis
+	cargo test --release --locked --workspace --lib --bins
+
+test: ## Everything: format, lints, unit tests, real Redis, real registry, real Kubernetes
+	tests/run.sh

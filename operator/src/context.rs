@@ -1,0 +1,54 @@
+//! What every reconcile shares: the client, the settings, and what is remembered from one reconcile to the next. All of
+//! it can be lost: after a restart the cluster says everything that matters.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+
+use crate::{events::Events, metrics::Metrics, reconcile::dereference::Cache, settings::Settings};
+
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(300);
+
+/// Shared by all reconciles.
+pub struct Context {
+    /// The Kubernetes API.
+    pub client: Client,
+    /// What goes into the pods of every app.
+    pub settings: Settings,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Where events are sent.
+    pub events: Events,
+    /// Digests of ConfigMaps that were read already.
+    pub sources: Cache,
+    /// The time of transitions.
+    pub clock: fn() -> Timestamp,
+    failures: Mutex<HashMap<String, u32>>,
+}
+
+impl Context {
+    /// A context that remembers nothing yet.
+    pub fn new(client: Client, settings: Settings, metrics: Arc<Metrics>, pod_name: Option<String>) -> Self {
+        let events = Events::new(client.clone(), pod_name);
+        Self { client, settings, metrics, events, sources: Cache::default(), clock: Timestamp::now, failures: Mutex::default() }
+    }
+
+    /// How long to wait before the next try of an app that just failed: twice as long each time, up to five minutes.
+    pub fn failed(&self, app: String) -> Duration {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = failures.entry(app).or_default();
+        *times = times.saturating_add(1);
+        FIRST_RETRY.saturating_mul(2_u32.saturating_pow(*times - 1)).min(LAST_RETRY)
+    }
+
+    /// Forgets the failures of an app that succeeded or is gone.
+    pub fn succeeded(&self, app: &str) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
+    }
+}

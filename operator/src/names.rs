@@ -1,0 +1,31 @@
+//! The names that children and pods carry. They are the operator's contract with what it made earlier: the selector of a
+//! Deployment cannot change, so none of those that say so may either.
+
+/// Field manager of server-side apply, reporter of events, value of `app.kubernetes.io/managed-by`.
+pub const OPERATOR: &str = "spin-redis-operator";
+/// Label of everything that belongs to an app, with the app's name; the selector of its Deployment. Must never change.
+pub const APP_LABEL: &str = "spinredis.dev/app";
+/// Label of pods: digest of their template. Tells the pods of the newest template from older ones.
+pub const TEMPLATE_LABEL: &str = "spinredis.dev/template";
+/// Annotation of pods: digest of the ConfigMap keys that components come from.
+pub const SOURCES_ANNOTATION: &str = "spinredis.dev/sources";
+/// Annotation of children: digest of what was applied last.
+pub const APPLIED_ANNOTATION: &str = "spinredis.dev/applied";
+
+/// The init container that fetches and compiles components.
+pub const PREPARE: &str = "prepare";
+/// The container that subscribes and calls components.
+pub const SERVE: &str = "serve";
+/// Port of `/healthz`, `/readyz`, `/status` and `/metrics` in the pods of apps.
+pub const HEALTH_PORT: u16 = 8080;
+
+/// Selects everything that belongs to an app.
+pub fn selector(app: &str) -> String {
+    format!("{APP_LABEL}={app}")
+}
+
+/// Ten hexadecimal digits that stand for some bytes.
+pub fn short_digest(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    spinredis_crds::manifest::hex(&Sha256::digest(bytes)[..5])
+}

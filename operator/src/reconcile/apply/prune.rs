@@ -1,0 +1,55 @@
+//! Removes the manifests of earlier generations once no pod can need them: as long as a ReplicaSet has pods, one of them may
+//! restart and must find its own manifest.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ConfigMap};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Preconditions},
+    core::PartialObjectMeta,
+};
+
+use super::{Error, is_controlled_by};
+use crate::{context::Context, names, reconcile::validate::Validated};
+
+const KIND: &str = "ConfigMap";
+
+/// Deletes the ConfigMaps of the app that neither its current template nor a ReplicaSet with pods names.
+pub async fn config_maps(app: &Validated, current: &str, context: &Context) -> Result<(), Error> {
+    let failed = |name: &str| {
+        let name = name.to_owned();
+        move |error: kube::Error| Error::of(KIND, &name, error)
+    };
+    let selected = ListParams::default().labels(&names::selector(app.name()));
+    let made: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(context.client.clone(), app.namespace());
+    let mut old = made.list(&selected).await.map_err(failed(current))?.items;
+    old.retain(|found| is_controlled_by(found, app.uid()) && found.name_any() != current && found.metadata.deletion_timestamp.is_none());
+    if old.is_empty() {
+        return Ok(());
+    }
+    let replica_sets: Api<ReplicaSet> = Api::namespaced(context.client.clone(), app.namespace());
+    let named: BTreeSet<String> = replica_sets.list(&selected).await.map_err(failed(current))?.iter().filter(|set| has_pods(set)).flat_map(manifests).collect();
+    let config_maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), app.namespace());
+    for found in old.into_iter().filter(|found| !named.contains(&found.name_any())) {
+        let this_very_one = Preconditions { uid: found.uid(), resource_version: None };
+        match config_maps.delete(&found.name_any(), &DeleteParams::default().preconditions(this_very_one)).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            result => drop(result.map_err(failed(&found.name_any()))?),
+        }
+        context.metrics.wrote(KIND);
+    }
+    Ok(())
+}
+
+fn has_pods(set: &ReplicaSet) -> bool {
+    let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let there = set.status.as_ref().map_or(0, |status| status.replicas);
+    wanted > 0 || there > 0
+}
+
+fn manifests(set: &ReplicaSet) -> impl Iterator<Item = String> {
+    let pod = set.spec.as_ref().and_then(|spec| spec.template.as_ref()).and_then(|template| template.spec.as_ref());
+    let volumes = pod.and_then(|pod| pod.volumes.as_ref()).into_iter().flatten();
+    volumes.filter_map(|volume| Some(volume.config_map.as_ref()?.name.clone()))
+}

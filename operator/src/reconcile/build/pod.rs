@@ -1,0 +1,154 @@
+//! The pods of an app: `prepare` fetches and compiles the components, `serve` subscribes and calls them. They meet the
+//! *restricted* Pod Security Standard and get no token of the Kubernetes API.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{
+        Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector, PodSecurityContext, PodSpec,
+        PodTemplateSpec, Probe, SeccompProfile, SecurityContext, Toleration,
+    },
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
+use spinredis_crds::{defaults, manifest::FILE_NAME};
+
+use super::{labels, resources, volumes};
+use crate::{
+    names::{HEALTH_PORT, PREPARE, SERVE, SOURCES_ANNOTATION},
+    reconcile::validate::Validated,
+    settings::Settings,
+};
+
+/// How long after a stopping pod must have finished its queue it may still take to end.
+const GRACE_AFTER_DRAIN_SECONDS: i64 = 10;
+/// How long a pod stays on a node that no longer answers.
+const LOST_NODE_SECONDS: i64 = 30;
+const HEALTH_PORT_NAME: &str = "health";
+
+/// The pod template of an app, still without its own digest.
+pub fn template(app: &Validated, config_map: &str, sources: Option<&str>, settings: &Settings) -> PodTemplateSpec {
+    let pod = app.spec().pod.clone().unwrap_or_default();
+    let mut annotations = pod.annotations;
+    annotations.extend(sources.map(|digest| (SOURCES_ANNOTATION.to_owned(), digest.to_owned())));
+    // `kubectl logs` shows what handles messages when nobody names a container.
+    annotations.entry("kubectl.kubernetes.io/default-container".to_owned()).or_insert_with(|| SERVE.to_owned());
+    // The operator's own labels last: nobody replaces the selector.
+    let labels: BTreeMap<String, String> = pod.labels.into_iter().chain(labels(app)).collect();
+    let spec = PodSpec {
+        init_containers: Some(vec![prepare(app, settings)]),
+        containers: vec![serve(app, settings)],
+        volumes: Some(volumes::volumes(app, config_map)),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            ..PodSecurityContext::default()
+        }),
+        automount_service_account_token: Some(false),
+        // Environment variables of every Service in the namespace are not for guests to see.
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(i64::try_from(defaults::DRAIN.as_secs()).unwrap_or(30) + GRACE_AFTER_DRAIN_SECONDS),
+        tolerations: Some(["not-ready", "unreachable"].map(lost_node).into()),
+        ..PodSpec::default()
+    };
+    PodTemplateSpec { metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }), spec: Some(spec) }
+}
+
+fn prepare(app: &Validated, settings: &Settings) -> Container {
+    let mut args = vec![PREPARE.to_owned()];
+    args.extend(options(&[("app", &format!("{}/{FILE_NAME}", volumes::APP)), ("refs", volumes::REFS)]));
+    if !app.spec().image_pull_secrets.is_empty() {
+        args.extend(options(&[("pull-secrets", volumes::PULL_SECRETS)]));
+    }
+    args.extend(options(&[("out", volumes::COMPONENTS), ("termination-message", "/dev/termination-log"), ("log-format", "json")]));
+    for host in &settings.plain_http_registries {
+        args.extend(options(&[("plain-http", host)]));
+    }
+    Container {
+        args: Some(args),
+        resources: Some(resources::of_prepare(app)),
+        volume_mounts: Some(volumes::mounts_of_prepare(app)),
+        // What prepare found, or why it failed, in the form that status reads.
+        termination_message_policy: Some("File".to_owned()),
+        ..container(PREPARE, settings)
+    }
+}
+
+fn serve(app: &Validated, settings: &Settings) -> Container {
+    let mut args = vec![SERVE.to_owned()];
+    args.extend(options(&[
+        ("app", &format!("{}/{FILE_NAME}", volumes::APP)),
+        ("refs", volumes::REFS),
+        ("components", volumes::COMPONENTS),
+        ("listen", &format!(":{HEALTH_PORT}")),
+        ("log-format", "json"),
+    ]));
+    let pod_name = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: "metadata.name".to_owned() };
+    Container {
+        args: Some(args),
+        env: Some(vec![EnvVar {
+            name: "POD_NAME".to_owned(),
+            value: None,
+            value_from: Some(EnvVarSource { field_ref: Some(pod_name), ..EnvVarSource::default() }),
+        }]),
+        ports: Some(vec![ContainerPort {
+            name: Some(HEALTH_PORT_NAME.to_owned()),
+            container_port: i32::from(HEALTH_PORT),
+            protocol: Some("TCP".to_owned()),
+            ..ContainerPort::default()
+        }]),
+        // Asked every second: the old pod goes, and messages are no longer handled twice, as soon as this one is subscribed.
+        readiness_probe: Some(probe("/readyz", 1)),
+        // Never depends on Redis: a restart would not bring Redis back.
+        liveness_probe: Some(probe("/healthz", 10)),
+        resources: Some(resources::of_serve(app)),
+        volume_mounts: Some(volumes::mounts_of_serve()),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        ..container(SERVE, settings)
+    }
+}
+
+/// What both containers have in common. The image's own numeric user is used: OpenShift chooses one itself.
+fn container(name: &str, settings: &Settings) -> Container {
+    Container {
+        name: name.to_owned(),
+        image: Some(settings.runtime_image.clone()),
+        image_pull_policy: settings.runtime_image_pull_policy.map(|policy| policy.as_str().to_owned()),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            ..SecurityContext::default()
+        }),
+        ..Container::default()
+    }
+}
+
+fn options(pairs: &[(&str, &str)]) -> Vec<String> {
+    pairs.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]).collect()
+}
+
+fn probe(path: &str, period_seconds: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String(HEALTH_PORT_NAME.to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        timeout_seconds: Some(period_seconds.min(5)),
+        failure_threshold: Some(3),
+        ..Probe::default()
+    }
+}
+
+fn lost_node(condition: &str) -> Toleration {
+    Toleration {
+        key: Some(format!("node.kubernetes.io/{condition}")),
+        operator: Some("Exists".to_owned()),
+        effect: Some("NoExecute".to_owned()),
+        toleration_seconds: Some(LOST_NODE_SECONDS),
+        value: None,
+    }
+}

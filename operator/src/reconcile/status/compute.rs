@@ -1,0 +1,222 @@
+//! The status of an app as a pure function of what was observed.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentCondition},
+        core::v1::Pod,
+    },
+    jiff::Timestamp,
+};
+use kube::ResourceExt;
+use spinredis_crds::{
+    ComponentStatus, SpinRedisAppSpec, SpinRedisAppStatus,
+    report::{Problem, Reason},
+    status::condition,
+};
+
+use super::{
+    Answers,
+    conditions::{self, Finding, Phase},
+    diagnose::{diagnose, is_ready, is_stopping, prepare_report},
+};
+use crate::{
+    names::{self, TEMPLATE_LABEL},
+    reconcile::subject::Subject,
+};
+
+/// Everything the status depends on.
+#[derive(Debug)]
+pub struct Observation<'a> {
+    /// The app and its status so far.
+    pub subject: &'a Subject,
+    /// Why the steps before could not finish.
+    pub problem: Option<&'a Problem>,
+    /// The app's own Deployment.
+    pub deployment: Option<&'a Deployment>,
+    /// The pods of the app, the newest first.
+    pub pods: &'a [Pod],
+    /// What running, unready pods answered.
+    pub serve: &'a Answers,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Whether a pod was made from the newest template.
+pub fn is_of_template(pod: &Pod, deployment: Option<&Deployment>) -> bool {
+    let template = deployment.and_then(|deployment| deployment.spec.as_ref()?.template.metadata.as_ref()?.labels.as_ref()?.get(TEMPLATE_LABEL));
+    template.is_some() && pod.labels().get(TEMPLATE_LABEL) == template
+}
+
+/// The status of an app.
+pub fn compute(seen: &Observation<'_>) -> SpinRedisAppStatus {
+    let pods: Vec<&Pod> = seen.pods.iter().filter(|pod| !is_stopping(pod)).collect();
+    let (newest, older): (Vec<&Pod>, Vec<&Pod>) = pods.iter().partition(|pod| is_of_template(pod, seen.deployment));
+    let ready = newest.iter().filter(|pod| is_ready(pod)).count();
+    let old_ready = older.iter().filter(|pod| is_ready(pod)).count();
+    let (phase, why) = phase(seen, &newest, ready);
+    let components = components(seen, &newest);
+    let conditions = conditions::conditions(
+        phase,
+        (why.reason, &why.message),
+        available(&why, ready, old_ready),
+        components_ready(seen, phase, &why, &newest),
+        &seen.subject.status,
+        seen.subject.generation,
+        seen.now,
+    );
+    SpinRedisAppStatus {
+        observed_generation: seen.subject.generation,
+        replicas: counts(seen.deployment).replicas,
+        ready_replicas: i32::try_from(ready).unwrap_or(i32::MAX),
+        selector: names::selector(&seen.subject.name),
+        components,
+        conditions,
+    }
+}
+
+/// How many pods the Deployment counts.
+#[derive(Default)]
+struct Counts {
+    replicas: i32,
+    is_current: bool,
+    is_complete: bool,
+}
+
+fn counts(deployment: Option<&Deployment>) -> Counts {
+    let Some(deployment) = deployment else { return Counts::default() };
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let Some(status) = &deployment.status else { return Counts::default() };
+    let count = |number: Option<i32>| number.unwrap_or(0);
+    let is_current = status.observed_generation >= deployment.metadata.generation;
+    let each = [status.replicas, status.updated_replicas, status.ready_replicas, status.available_replicas];
+    let is_complete = is_current && each.iter().all(|number| count(*number) == wanted) && count(status.unavailable_replicas) == 0;
+    Counts { replicas: count(status.replicas), is_current, is_complete }
+}
+
+fn phase(seen: &Observation<'_>, newest: &[&Pod], ready: usize) -> (Phase, Problem) {
+    if let Some(problem) = seen.problem {
+        return (unready(problem), problem.clone());
+    }
+    let spec = seen.subject.app.as_ref().ok().map(|app| &app.spec);
+    let wanted = spec.map_or(1, |spec| spec.replicas);
+    let counts = counts(seen.deployment);
+    if counts.is_complete {
+        let (reason, message) = match wanted {
+            0 => (Reason::ScaledToZero, "the app is scaled to zero and handles no messages".to_owned()),
+            _ => (Reason::Subscribed, format!("{} subscribed to {}", of_replicas(ready, wanted), spec.map(subscriptions).unwrap_or_default())),
+        };
+        return (Phase::Ready, Problem { reason, message });
+    }
+    let problem = why_not(seen, newest, &counts).unwrap_or_else(|| Problem { reason: Reason::Progressing, message: under_way(ready, wanted, counts.replicas) });
+    (unready(&problem), problem)
+}
+
+fn unready(problem: &Problem) -> Phase {
+    if problem.reason.is_stalled() { Phase::Stalled } else { Phase::Reconciling }
+}
+
+fn under_way(ready: usize, wanted: i32, there: i32) -> String {
+    match wanted {
+        0 => format!("{there} pods are finishing their queues before they stop"),
+        _ => format!("{} subscribed; older pods stop, or new ones start", of_replicas(ready, wanted)),
+    }
+}
+
+fn of_replicas(ready: usize, wanted: i32) -> String {
+    format!("{ready} of {wanted} replicas {}", if wanted == 1 { "is" } else { "are" })
+}
+
+/// `2 channels and 1 pattern`, each counted once however many components have it.
+fn subscriptions(spec: &SpinRedisAppSpec) -> String {
+    let distinct = |lists: Vec<&Vec<String>>| lists.into_iter().flatten().collect::<BTreeSet<_>>().len();
+    let counted = |count: usize, noun: &str| (count > 0).then(|| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }));
+    let channels = counted(distinct(spec.components.iter().map(|component| &component.channels).collect()), "channel");
+    let patterns = counted(distinct(spec.components.iter().map(|component| &component.patterns).collect()), "pattern");
+    [channels, patterns].into_iter().flatten().collect::<Vec<_>>().join(" and ")
+}
+
+/// The most telling of what keeps the newest pods from being ready.
+fn why_not(seen: &Observation<'_>, newest: &[&Pod], counts: &Counts) -> Option<Problem> {
+    let mut found: Option<Problem> = None;
+    for pod in newest {
+        let Some(problem) = diagnose(pod, seen.serve.get(&pod.name_any())) else { continue };
+        if found.as_ref().is_none_or(|found| weight(&problem) > weight(found)) {
+            found = Some(problem);
+        }
+    }
+    // What the Deployment says of an earlier generation is no longer true.
+    if !counts.is_current {
+        return found;
+    }
+    if found.as_ref().is_none_or(|found| found.reason == Reason::Progressing)
+        && let Some(refused) = deployment_condition(seen.deployment, "ReplicaFailure", "True")
+    {
+        let why = refused.message.as_deref().unwrap_or("it gave no reason");
+        found = Some(Problem { reason: Reason::PodRejected, message: format!("the cluster refuses the pods of this app: {why}") });
+    }
+    let is_stuck = deployment_condition(seen.deployment, "Progressing", "False").is_some_and(|stuck| stuck.reason.as_deref() == Some("ProgressDeadlineExceeded"));
+    match found {
+        Some(found) if is_stuck && !found.reason.is_stalled() => {
+            let message = format!("nothing has moved for ten minutes; last: {}: {}", found.reason, found.message);
+            Some(Problem { reason: Reason::NoProgress, message })
+        }
+        None if is_stuck => Some(Problem { reason: Reason::NoProgress, message: "nothing has moved for ten minutes".to_owned() }),
+        found => found,
+    }
+}
+
+fn weight(problem: &Problem) -> u8 {
+    match problem.reason {
+        reason if reason.is_stalled() => 2,
+        Reason::Progressing => 0,
+        _ => 1,
+    }
+}
+
+fn deployment_condition<'a>(deployment: Option<&'a Deployment>, type_: &str, status: &str) -> Option<&'a DeploymentCondition> {
+    let conditions = deployment?.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|condition| condition.type_ == type_ && condition.status == status)
+}
+
+fn available(why: &Problem, ready: usize, old_ready: usize) -> Finding {
+    let pods = |count: usize| format!("{count} {}", if count == 1 { "pod is" } else { "pods are" });
+    match (ready, old_ready) {
+        (0, 0) => Finding::new("False", why.reason, "no pod is subscribed"),
+        (0, old) => Finding::new("True", Reason::Subscribed, format!("{} subscribed, of an earlier generation of the app", pods(old))),
+        (new, _) => Finding::new("True", Reason::Subscribed, format!("{} subscribed", pods(new))),
+    }
+}
+
+/// What `prepare` reported of the newest pods; until it has, what was known before of components that are still asked for.
+fn components(seen: &Observation<'_>, newest: &[&Pod]) -> Vec<ComponentStatus> {
+    let reported = newest.iter().filter_map(|pod| prepare_report(pod)).map(|report| report.components).find(|found| !found.is_empty());
+    if let Some(reported) = reported {
+        return reported.into_iter().map(|component| ComponentStatus { id: component.id, digest: component.digest, handler: component.handler }).collect();
+    }
+    let before = seen.subject.status.components.iter();
+    match &seen.subject.app {
+        Err(_) => before.cloned().collect(),
+        Ok(app) => before.filter(|known| app.spec.components.iter().any(|component| component.id == known.id)).cloned().collect(),
+    }
+}
+
+fn components_ready(seen: &Observation<'_>, phase: Phase, why: &Problem, newest: &[&Pod]) -> Finding {
+    let reports: Vec<_> = newest.iter().filter_map(|pod| prepare_report(pod)).collect();
+    if let Some(problem) = reports.iter().find_map(|report| report.problem.as_ref()) {
+        return Finding::new("False", problem.reason, problem.message.clone());
+    }
+    if why.reason == Reason::PrepareFailed {
+        return Finding::new("False", why.reason, why.message.clone());
+    }
+    if phase == Phase::Ready && why.reason == Reason::Subscribed || !reports.is_empty() {
+        return Finding::new("True", "Prepared", "every component was fetched, inspected and compiled");
+    }
+    // Without a pod nobody knows better than before.
+    let before = conditions::find(&seen.subject.status, condition::COMPONENTS_READY).filter(|_| newest.is_empty());
+    match before {
+        Some(before) if before.status == "True" => Finding::new("True", &before.reason, before.message.clone()),
+        _ => Finding::new("Unknown", Reason::Progressing, "no pod has prepared the components yet"),
+    }
+}

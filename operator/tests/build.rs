@@ -1,0 +1,227 @@
+//! Each app in fixtures/ is checked and built as the operator does it, and compared with the children written beside it.
+//! `UPDATE_FIXTURES=1 cargo test -p spin-redis-operator` writes them anew; the difference is for a person to read.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Container, PodSpec, PodTemplateSpec, Volume},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use spin_redis_operator::{
+    reconcile::{
+        build::{Children, children},
+        validate::validate,
+    },
+    settings::{PullPolicy, Settings},
+};
+use spinredis_crds::SpinRedisApp;
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+fn app(name: &str) -> SpinRedisApp {
+    changed(name, |_| {})
+}
+
+fn changed(name: &str, change: impl FnOnce(&mut Value)) -> SpinRedisApp {
+    let mut document: Value = serde_saphyr::from_str(&fs::read_to_string(fixture(name)).unwrap()).unwrap();
+    change(&mut document);
+    SpinRedisApp::deserialize(document).unwrap()
+}
+
+fn settings() -> Settings {
+    Settings {
+        runtime_image: "ghcr.io/acme/spinredis-runtime:v0.1.0".to_owned(),
+        runtime_image_pull_policy: Some(PullPolicy::IfNotPresent),
+        plain_http_registries: vec!["registry.local:5000".to_owned()],
+    }
+}
+
+fn built(app: &SpinRedisApp) -> Children {
+    children(&validate(app).unwrap(), Some("0123456789"), &settings())
+}
+
+fn template(deployment: &Deployment) -> PodTemplateSpec {
+    deployment.spec.clone().unwrap().template
+}
+
+fn pod(children: &Children) -> PodSpec {
+    template(&children.deployment).spec.unwrap()
+}
+
+fn containers(pod: &PodSpec) -> Vec<Container> {
+    pod.init_containers.iter().flatten().chain(&pod.containers).cloned().collect()
+}
+
+fn volume(pod: &PodSpec, name: &str) -> Option<Volume> {
+    pod.volumes.iter().flatten().find(|volume| volume.name == name).cloned()
+}
+
+fn compare_with_fixture(name: &str, sources: Option<&str>) {
+    let children = children(&validate(&app(&format!("{name}.yaml"))).unwrap(), sources, &settings());
+    let text = |object: Value| serde_saphyr::to_string(&object).unwrap();
+    let found = format!("{}---\n{}", text(json!(children.config_map)), text(json!(children.deployment)));
+    let path = fixture(&format!("{name}.children.yaml"));
+    if std::env::var_os("UPDATE_FIXTURES").is_some() {
+        fs::write(&path, &found).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == expected, "{} is not what is built now; read the difference after UPDATE_FIXTURES=1:\n{found}", path.display());
+}
+
+#[test]
+fn the_smallest_app_is_built_as_written_down() {
+    compare_with_fixture("smallest", None);
+}
+
+#[test]
+fn an_app_with_everything_is_built_as_written_down() {
+    compare_with_fixture("everything", Some("0123456789"));
+}
+
+#[test]
+fn scaling_labels_and_annotations_of_the_app_change_no_pod_template_and_no_manifest() {
+    let before = built(&app("everything.yaml"));
+    let after = built(&changed("everything.yaml", |app| {
+        app["spec"]["replicas"] = json!(7);
+        app["metadata"]["labels"] = json!({"team": "other"});
+        app["metadata"]["annotations"] = json!({"a": "b"});
+        app["metadata"]["generation"] = json!(9);
+        app["metadata"]["resourceVersion"] = json!("77");
+    }));
+    assert_eq!(template(&before.deployment), template(&after.deployment));
+    assert_eq!(before.config_map, after.config_map);
+    assert_ne!(before.deployment.spec.unwrap().replicas, after.deployment.spec.unwrap().replicas);
+}
+
+#[test]
+fn a_changed_channel_makes_another_manifest_and_another_template() {
+    let before = built(&app("smallest.yaml"));
+    let after = built(&changed("smallest.yaml", |app| app["spec"]["components"][0]["channels"] = json!(["other"])));
+    assert_ne!(before.config_map.metadata.name, after.config_map.metadata.name);
+    assert_ne!(template(&before.deployment), template(&after.deployment));
+    assert_eq!(before.deployment.spec.unwrap().selector, after.deployment.spec.unwrap().selector);
+}
+
+#[test]
+fn a_changed_component_in_a_config_map_changes_the_template_and_not_the_manifest() {
+    let app = validate(&app("everything.yaml")).unwrap();
+    let [before, after] = ["aaaaaaaaaa", "bbbbbbbbbb"].map(|sources| children(&app, Some(sources), &settings()));
+    assert_eq!(before.config_map, after.config_map);
+    assert_ne!(template(&before.deployment), template(&after.deployment));
+}
+
+#[test]
+fn pods_meet_the_restricted_pod_security_standard() {
+    for name in ["smallest.yaml", "everything.yaml"] {
+        let pod = pod(&built(&app(name)));
+        let of_pod = pod.security_context.clone().unwrap();
+        assert_eq!(of_pod.run_as_non_root, Some(true));
+        assert_eq!(of_pod.seccomp_profile.unwrap().type_, "RuntimeDefault");
+        assert_eq!((of_pod.run_as_user, of_pod.fs_group), (None, None), "OpenShift chooses these");
+        assert_eq!((pod.host_network, pod.host_pid, pod.host_ipc), (None, None, None));
+        for container in containers(&pod) {
+            let security = container.security_context.unwrap();
+            assert_eq!(security.allow_privilege_escalation, Some(false));
+            assert_eq!(security.read_only_root_filesystem, Some(true));
+            assert_eq!(security.capabilities.unwrap().drop.unwrap(), ["ALL"]);
+            assert_eq!((security.privileged, security.run_as_user), (None, None));
+        }
+        let allowed = |volume: &Volume| volume.config_map.is_some() || volume.projected.is_some() || volume.empty_dir.is_some();
+        assert!(pod.volumes.iter().flatten().all(allowed));
+    }
+}
+
+#[test]
+fn pods_get_no_token_and_no_environment_of_services() {
+    let pod = pod(&built(&app("smallest.yaml")));
+    assert_eq!((pod.automount_service_account_token, pod.enable_service_links), (Some(false), Some(false)));
+}
+
+#[test]
+fn each_referenced_key_is_mounted_once_and_may_be_missing() {
+    let pod = pod(&built(&app("everything.yaml")));
+    let sources = volume(&pod, "refs").unwrap().projected.unwrap().sources.unwrap();
+    let mut paths = Vec::new();
+    for source in &sources {
+        let (optional, items) = match (&source.secret, &source.config_map) {
+            (Some(secret), _) => (secret.optional, secret.items.clone()),
+            (_, Some(config_map)) => (config_map.optional, config_map.items.clone()),
+            _ => panic!("neither a Secret nor a ConfigMap"),
+        };
+        assert_eq!(optional, Some(true));
+        paths.extend(items.unwrap().into_iter().map(|item| item.path));
+    }
+    let wanted = [
+        "configmap/guests/audit.wasm",
+        "configmap/redis-ca/ca.crt",
+        "configmap/settings/currency",
+        "configmap/settings/region",
+        "secret/api/token",
+        "secret/orders-tls/tls.crt",
+        "secret/orders-tls/tls.key",
+        "secret/redis/password",
+    ];
+    assert_eq!(paths, wanted);
+    assert_eq!(sources.len(), 6, "one projection for each object");
+}
+
+#[test]
+fn only_prepare_sees_pull_secrets_and_only_prepare_writes_components() {
+    let pod = pod(&built(&app("everything.yaml")));
+    let mounts = |name: &str| -> Vec<(String, bool)> {
+        let container = containers(&pod).into_iter().find(|container| container.name == name).unwrap();
+        container.volume_mounts.unwrap().into_iter().map(|mount| (mount.name, mount.read_only == Some(true))).collect()
+    };
+    let writable = |list: &[(String, bool)]| list.iter().filter(|mount| !mount.1).map(|mount| mount.0.clone()).collect::<BTreeSet<_>>();
+    assert_eq!(writable(&mounts("prepare")), ["components".to_owned(), "tmp".to_owned()].into());
+    assert!(writable(&mounts("serve")).is_empty());
+    assert!(mounts("prepare").iter().any(|mount| mount.0 == "pull-secrets"));
+    assert!(mounts("serve").iter().all(|mount| mount.0 != "pull-secrets"));
+}
+
+#[test]
+fn an_app_without_pull_secrets_has_no_volume_and_no_argument_for_them() {
+    let pod = pod(&built(&app("smallest.yaml")));
+    assert_eq!(volume(&pod, "pull-secrets"), None);
+    assert!(containers(&pod).iter().flat_map(|container| container.args.clone().unwrap()).all(|arg| arg != "--pull-secrets"));
+}
+
+#[test]
+fn labels_of_the_user_are_added_and_never_replace_those_of_the_operator() {
+    let mut app = app("everything.yaml");
+    let labels = &mut app.spec.pod.get_or_insert_default().labels;
+    labels.insert("example.com/x".to_owned(), "y".to_owned());
+    let built = template(&built(&app).deployment).metadata.unwrap().labels.unwrap();
+    assert_eq!((built["example.com/x"].as_str(), built["team"].as_str()), ("y", "checkout"));
+    assert_eq!((built["spinredis.dev/app"].as_str(), built["app.kubernetes.io/managed-by"].as_str()), ("orders", "spin-redis-operator"));
+}
+
+#[test]
+fn prepare_has_memory_to_compile_even_when_the_app_needs_little() {
+    let limits = |limit: &str| -> Vec<String> {
+        let built = built(&changed("smallest.yaml", |app| app["spec"]["resources"] = json!({"limits": {"memory": limit}})));
+        containers(&pod(&built)).into_iter().map(|container| container.resources.unwrap().limits.unwrap()["memory"].0.clone()).collect()
+    };
+    assert_eq!(limits("100Mi"), ["512Mi", "100Mi"]);
+    assert_eq!(limits("2Gi"), ["2Gi", "2Gi"]);
+}
+
+#[test]
+fn a_limit_below_the_default_request_is_no_contradiction() {
+    let built = built(&changed("smallest.yaml", |app| app["spec"]["resources"] = json!({"limits": {"memory": "32Mi"}})));
+    let requests: Vec<_> = containers(&pod(&built)).into_iter().map(|container| container.resources.unwrap().requests.unwrap()).collect();
+    assert_eq!(requests[0]["memory"].0, "32Mi");
+    assert_eq!(requests[1].get("memory"), None, "Kubernetes takes the limit for the request");
+    assert_eq!(requests[1]["cpu"].0, "50m");
+}
+
+#[test]
+fn an_app_that_cannot_work_is_refused_with_the_path_of_the_field() {
+    let error = validate(&changed("smallest.yaml", |app| app["spec"]["trigger"]["address"] = json!("redis://host:99999"))).unwrap_err();
+    assert!(error.to_string().starts_with("spec.trigger.address: "), "{error}");
+}

@@ -1,0 +1,395 @@
+//! What the status says for what was observed: pods in the form in which the API server gives them.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::Pod},
+    jiff::Timestamp,
+};
+use kube::core::DynamicObject;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use spin_redis_operator::reconcile::{
+    status::{Observation, compute},
+    subject::Subject,
+};
+use spinredis_crds::{
+    SpinRedisAppStatus,
+    report::{PrepareReport, PreparedComponent, Problem, Reason, ServeStatus},
+};
+
+const NEW: &str = "aaaaaaaaaa";
+const OLD: &str = "bbbbbbbbbb";
+
+fn subject(replicas: i32, status: Option<&SpinRedisAppStatus>) -> Subject {
+    let mut app = json!({
+        "apiVersion": "spinredis.dev/v1alpha1", "kind": "SpinRedisApp",
+        "metadata": {"name": "hello", "namespace": "default", "uid": "u", "generation": 4},
+        "spec": {
+            "replicas": replicas,
+            "trigger": {"address": "redis://redis"},
+            "components": [
+                {"id": "one", "channels": ["a", "b"], "patterns": ["p.*"], "source": {"oci": {"reference": "r/x:1"}}},
+                {"id": "two", "channels": ["a"], "source": {"oci": {"reference": "r/y:1"}}},
+            ],
+        },
+    });
+    if let Some(status) = status {
+        app["status"] = json!(status);
+    }
+    Subject::of(DynamicObject::deserialize(app).unwrap())
+}
+
+fn deployment(wanted: i32, updated: i32, ready: i32, total: i32, conditions: Value) -> Deployment {
+    Deployment::deserialize(json!({
+        "metadata": {"name": "hello", "generation": 7},
+        "spec": {"replicas": wanted, "selector": {}, "template": {"metadata": {"labels": {"spinredis.dev/template": NEW}}}},
+        "status": {
+            "observedGeneration": 7, "replicas": total, "updatedReplicas": updated, "readyReplicas": ready,
+            "availableReplicas": ready, "unavailableReplicas": total.max(wanted) - ready, "conditions": conditions,
+        },
+    }))
+    .unwrap()
+}
+
+/// A pod with the given states of its two containers.
+fn pod(template: &str, prepare: Value, serve: Value) -> Pod {
+    let ready = serve["ready"] == json!(true);
+    let container = |name: &str, state: Value| {
+        let mut container = json!({"name": name, "image": "r/runtime:v1", "imageID": "", "ready": false, "restartCount": 0});
+        container.as_object_mut().unwrap().extend(state.as_object().cloned().unwrap());
+        container
+    };
+    Pod::deserialize(json!({
+        "metadata": {"name": format!("hello-{template}"), "labels": {"spinredis.dev/template": template}},
+        "spec": {"containers": []},
+        "status": {
+            "phase": "Pending",
+            "podIP": "10.0.0.1",
+            "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": if ready { "True" } else { "False" }}],
+            "initContainerStatuses": [container("prepare", prepare)],
+            "containerStatuses": [container("serve", serve)],
+        },
+    }))
+    .unwrap()
+}
+
+fn report(problem: Option<Problem>) -> String {
+    let component = |id: &str| PreparedComponent { id: id.to_owned(), digest: format!("sha256:{id}"), handler: "h".to_owned() };
+    PrepareReport { components: vec![component("one"), component("two")], problem }.to_json()
+}
+
+fn prepared() -> Value {
+    json!({"ready": true, "state": {"terminated": {"exitCode": 0, "reason": "Completed", "message": report(None)}}})
+}
+
+fn failed(message: &str, reason: &str) -> Value {
+    json!({
+        "restartCount": 2,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}},
+        "lastState": {"terminated": {"exitCode": 1, "reason": reason, "message": message}},
+    })
+}
+
+fn not_started() -> Value {
+    json!({"state": {"waiting": {"reason": "PodInitializing"}}})
+}
+
+fn running(ready: bool) -> Value {
+    json!({"ready": ready, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}})
+}
+
+struct Seen {
+    subject: Subject,
+    problem: Option<Problem>,
+    deployment: Option<Deployment>,
+    pods: Vec<Pod>,
+    serve: BTreeMap<String, ServeStatus>,
+    now: &'static str,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            subject: subject(1, None),
+            problem: None,
+            deployment: Some(deployment(1, 1, 0, 1, json!([]))),
+            pods: Vec::new(),
+            serve: BTreeMap::new(),
+            now: "2026-01-01T00:00:00Z",
+        }
+    }
+}
+
+impl Seen {
+    fn status(&self) -> SpinRedisAppStatus {
+        let status = compute(&Observation {
+            subject: &self.subject,
+            problem: self.problem.as_ref(),
+            deployment: self.deployment.as_ref(),
+            pods: &self.pods,
+            serve: &self.serve,
+            now: self.now.parse::<Timestamp>().unwrap(),
+        });
+        let of_three = ["Ready", "Reconciling", "Stalled"].map(|type_| condition(&status, type_).0);
+        assert_eq!(of_three.iter().filter(|status| *status == "True").count(), 1, "{of_three:?}");
+        assert_eq!(status.observed_generation, 4);
+        status
+    }
+}
+
+/// Status, reason and message of a condition.
+fn condition(status: &SpinRedisAppStatus, type_: &str) -> (String, String, String) {
+    let found = status.conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+    (found.status.clone(), found.reason.clone(), found.message.clone())
+}
+
+/// The one of Ready, Reconciling and Stalled that is true, and the reason and message of Ready.
+fn verdict(status: &SpinRedisAppStatus) -> (&'static str, String, String) {
+    let is_true = ["Ready", "Reconciling", "Stalled"].into_iter().find(|type_| condition(status, type_).0 == "True").unwrap();
+    let (_, reason, message) = condition(status, "Ready");
+    (is_true, reason, message)
+}
+
+fn of_pod(pod: Pod) -> (&'static str, String, String) {
+    verdict(&Seen { pods: vec![pod], ..Seen::default() }.status())
+}
+
+fn problem(reason: Reason) -> Option<Problem> {
+    Some(Problem { reason, message: "words of the runtime".to_owned() })
+}
+
+#[test]
+fn an_app_is_ready_when_every_replica_of_its_newest_template_is() {
+    let seen = Seen { deployment: Some(deployment(1, 1, 1, 1, json!([]))), pods: vec![pod(NEW, prepared(), running(true))], ..Seen::default() };
+    let status = seen.status();
+    assert_eq!(verdict(&status), ("Ready", "Subscribed".to_owned(), "1 of 1 replicas is subscribed to 2 channels and 1 pattern".to_owned()));
+    assert_eq!((status.replicas, status.ready_replicas, status.selector.as_str()), (1, 1, "spinredis.dev/app=hello"));
+    assert_eq!(condition(&status, "Available").0, "True");
+    assert_eq!(condition(&status, "ComponentsReady").0, "True");
+    assert_eq!(status.components[1].digest, "sha256:two");
+}
+
+#[test]
+fn an_app_is_not_ready_while_a_pod_of_an_earlier_template_is_there() {
+    let pods = vec![pod(NEW, prepared(), running(true)), pod(OLD, prepared(), running(true))];
+    let status = Seen { deployment: Some(deployment(1, 1, 2, 2, json!([]))), pods, ..Seen::default() }.status();
+    assert_eq!(verdict(&status).0, "Reconciling");
+    assert_eq!(status.ready_replicas, 1, "only pods of the newest template count");
+}
+
+#[test]
+fn an_app_is_not_ready_until_the_deployment_controller_saw_the_newest_template() {
+    let mut deployment = deployment(1, 1, 1, 1, json!([]));
+    deployment.metadata.generation = Some(8);
+    let seen = Seen { deployment: Some(deployment), pods: vec![pod(NEW, prepared(), running(true))], ..Seen::default() };
+    assert_eq!(verdict(&seen.status()).0, "Reconciling");
+}
+
+#[test]
+fn an_app_without_replicas_is_ready_and_says_so_once_its_pods_are_gone() {
+    let gone = Seen { subject: subject(0, None), deployment: Some(deployment(0, 0, 0, 0, json!([]))), ..Seen::default() };
+    assert_eq!(verdict(&gone.status()).1, "ScaledToZero");
+    assert_eq!(condition(&gone.status(), "Available").0, "False");
+    let stopping = Seen { subject: subject(0, None), deployment: Some(deployment(0, 0, 1, 1, json!([]))), ..Seen::default() };
+    assert_eq!(verdict(&stopping.status()).0, "Reconciling");
+}
+
+#[test]
+fn what_prepare_reported_is_repeated_while_it_waits_to_be_tried_again_and_while_it_runs_again() {
+    for reason in [Reason::RegistryError, Reason::MissingReference, Reason::PrepareFailed] {
+        let message = report(problem(reason));
+        let waiting = failed(&message, "Error");
+        let again = json!({"state": {"running": {}}, "lastState": waiting["lastState"]});
+        for prepare in [waiting, again] {
+            let expected = ("Reconciling", reason.to_string(), "words of the runtime".to_owned());
+            assert_eq!(of_pod(pod(NEW, prepare, not_started())), expected);
+        }
+    }
+}
+
+#[test]
+fn what_only_an_edit_can_mend_stalls_the_app() {
+    for reason in [Reason::NoHandler, Reason::DigestMismatch, Reason::UnsupportedImport, Reason::Invalid] {
+        let prepare = json!({"state": {"terminated": {"exitCode": 1, "message": report(problem(reason))}}});
+        assert_eq!(of_pod(pod(NEW, prepare, not_started())), ("Stalled", reason.to_string(), "words of the runtime".to_owned()));
+    }
+}
+
+#[test]
+fn a_failed_prepare_shows_in_components_ready_too() {
+    let prepare = failed(&report(problem(Reason::NoHandler)), "Error");
+    let status = Seen { pods: vec![pod(NEW, prepare, not_started())], ..Seen::default() }.status();
+    assert_eq!(condition(&status, "ComponentsReady"), ("False".to_owned(), "NoHandler".to_owned(), "words of the runtime".to_owned()));
+}
+
+#[test]
+fn a_prepare_without_memory_says_what_to_raise() {
+    let (_, reason, message) = of_pod(pod(NEW, failed("", "OOMKilled"), not_started()));
+    assert_eq!(reason, "PrepareFailed");
+    assert!(message.contains("spec.resources.limits.memory"), "{message}");
+}
+
+#[test]
+fn a_prepare_that_ended_without_a_report_is_quoted() {
+    let (_, reason, message) = of_pod(pod(NEW, failed("panicked at the disk is full", "Error"), not_started()));
+    assert_eq!((reason.as_str(), message.as_str()), ("PrepareFailed", "prepare ended with exit code 1: panicked at the disk is full"));
+    let (_, _, message) = of_pod(pod(NEW, failed("", "Error"), not_started()));
+    assert_eq!(message, format!("prepare ended with exit code 1 without a reason; kubectl logs hello-{NEW} -c prepare may tell more"));
+}
+
+#[test]
+fn an_image_of_the_runtime_that_cannot_be_pulled_is_named_with_the_same_words_whether_the_node_tries_or_waits() {
+    let cause = "rpc error: code = NotFound desc = failed to pull and unpack image \"r/runtime:v1\": not found";
+    let trying = json!({"state": {"waiting": {"reason": "ErrImagePull", "message": cause}}});
+    let waiting = json!({"state": {"waiting": {"reason": "ImagePullBackOff", "message": format!("Back-off pulling image \"r/runtime:v1\": ErrImagePull: {cause}")}}});
+    let [first, second] = [trying, waiting].map(|state| of_pod(pod(NEW, state, not_started())));
+    assert_eq!(first, second);
+    assert_eq!((first.0, first.1.as_str()), ("Reconciling", "ImagePullFailed"));
+    assert!(first.2.starts_with("the image of the runtime, r/runtime:v1, cannot be pulled: failed to pull and unpack image \"r/runtime:v1\": not found;"), "{}", first.2);
+}
+
+#[test]
+fn a_container_that_cannot_be_made_is_quoted() {
+    let state = json!({"state": {"waiting": {"reason": "CreateContainerConfigError", "message": "container has runAsNonRoot and image will run as root"}}});
+    let (_, reason, message) = of_pod(pod(NEW, state, not_started()));
+    assert_eq!(reason, "RuntimeFailed");
+    assert!(message.ends_with("container has runAsNonRoot and image will run as root"), "{message}");
+}
+
+#[test]
+fn a_pod_that_no_node_takes_repeats_the_scheduler() {
+    let mut pod = pod(NEW, not_started(), not_started());
+    let scheduled = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient memory."}]);
+    pod.status.as_mut().unwrap().conditions = serde_json::from_value(scheduled).unwrap();
+    let (phase, reason, message) = of_pod(pod);
+    assert_eq!((phase, reason.as_str()), ("Reconciling", "Unschedulable"));
+    assert!(message.ends_with("0/1 nodes are available: 1 Insufficient memory."), "{message}");
+}
+
+#[test]
+fn a_running_unready_pod_is_believed_what_it_answers() {
+    for reason in [Reason::RedisUnreachable, Reason::RedisAuthFailed, Reason::RedisPermission] {
+        let answer = ServeStatus { app: "default/hello".to_owned(), ready: false, subscribed: 0, wanted: 3, reason, message: "words of the runtime".to_owned(), since: 1 };
+        let serve = [(format!("hello-{NEW}"), answer)].into();
+        let seen = Seen { pods: vec![pod(NEW, prepared(), running(false))], serve, ..Seen::default() };
+        let status = seen.status();
+        assert_eq!(verdict(&status), ("Reconciling", reason.to_string(), "words of the runtime".to_owned()));
+        assert_eq!(condition(&status, "ComponentsReady").0, "True", "the components are not what is wrong");
+    }
+}
+
+#[test]
+fn a_running_unready_pod_that_does_not_answer_is_starting() {
+    assert_eq!(of_pod(pod(NEW, prepared(), running(false))), ("Reconciling", "Progressing".to_owned(), format!("pod hello-{NEW} is starting")));
+}
+
+#[test]
+fn a_runtime_that_keeps_ending_is_quoted_with_the_message_of_its_last_log_line() {
+    let log = "{\"level\":\"INFO\",\"message\":\"starting\"}\n{\"level\":\"ERROR\",\"message\":\"the components were compiled by another version\"}\n";
+    let (_, reason, message) = of_pod(pod(NEW, prepared(), failed(log, "Error")));
+    assert_eq!(reason, "RuntimeFailed");
+    assert_eq!(message, format!("the runtime in pod hello-{NEW} ended with exit code 1: the components were compiled by another version"));
+    let (_, _, message) = of_pod(pod(NEW, prepared(), failed("", "OOMKilled")));
+    assert!(message.contains("spec.resources.limits.memory"), "{message}");
+}
+
+#[test]
+fn pods_that_the_cluster_refuses_stall_the_app_with_the_words_of_the_cluster() {
+    let refused = json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "pods \"hello-x\" is forbidden: exceeded quota: small"}]);
+    let status = Seen { deployment: Some(deployment(1, 0, 0, 0, refused)), ..Seen::default() }.status();
+    let (phase, reason, message) = verdict(&status);
+    assert_eq!((phase, reason.as_str()), ("Stalled", "PodRejected"));
+    assert!(message.ends_with("is forbidden: exceeded quota: small"), "{message}");
+}
+
+fn stuck() -> Value {
+    json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "…"}])
+}
+
+#[test]
+fn ten_minutes_without_progress_stall_the_app_and_keep_the_last_cause() {
+    let pods = vec![pod(NEW, failed(&report(problem(Reason::RegistryError)), "Error"), not_started())];
+    let status = Seen { deployment: Some(deployment(1, 1, 0, 1, stuck())), pods, ..Seen::default() }.status();
+    let expected = "nothing has moved for ten minutes; last: RegistryError: words of the runtime";
+    assert_eq!(verdict(&status), ("Stalled", "NoProgress".to_owned(), expected.to_owned()));
+}
+
+#[test]
+fn a_cause_that_only_an_edit_mends_is_kept_however_long_it_lasts() {
+    let pods = vec![pod(NEW, failed(&report(problem(Reason::NoHandler)), "Error"), not_started())];
+    let status = Seen { deployment: Some(deployment(1, 1, 0, 1, stuck())), pods, ..Seen::default() }.status();
+    assert_eq!(verdict(&status).1, "NoHandler");
+}
+
+#[test]
+fn what_the_deployment_said_of_an_earlier_generation_is_not_repeated() {
+    let mut deployment = deployment(1, 0, 0, 0, stuck());
+    deployment.metadata.generation = Some(8);
+    assert_eq!(verdict(&Seen { deployment: Some(deployment), ..Seen::default() }.status()).1, "Progressing");
+}
+
+#[test]
+fn after_a_bad_edit_the_app_is_available_and_the_cause_is_that_of_the_new_pod() {
+    let pods = vec![pod(NEW, failed(&report(problem(Reason::NoHandler)), "Error"), not_started()), pod(OLD, prepared(), running(true))];
+    let status = Seen { deployment: Some(deployment(1, 1, 1, 2, json!([]))), pods, ..Seen::default() }.status();
+    assert_eq!(verdict(&status).1, "NoHandler");
+    assert_eq!(condition(&status, "Available"), ("True".to_owned(), "Subscribed".to_owned(), "1 pod is subscribed, of an earlier generation of the app".to_owned()));
+    assert_eq!(status.ready_replicas, 0);
+}
+
+#[test]
+fn a_problem_of_an_earlier_step_comes_first_and_leaves_what_serves_available() {
+    let pods = vec![pod(NEW, prepared(), running(true))];
+    let problem = problem(Reason::NameConflict);
+    let status = Seen { problem, deployment: Some(deployment(1, 1, 1, 1, json!([]))), pods, ..Seen::default() }.status();
+    assert_eq!(verdict(&status), ("Stalled", "NameConflict".to_owned(), "words of the runtime".to_owned()));
+    assert_eq!(condition(&status, "Available").0, "True");
+}
+
+#[test]
+fn the_most_telling_of_several_pods_is_shown() {
+    let starting = pod(NEW, json!({"state": {"running": {}}}), not_started());
+    let pods = vec![starting, pod(NEW, failed(&report(problem(Reason::NoHandler)), "Error"), not_started())];
+    let status = Seen { subject: subject(2, None), deployment: Some(deployment(2, 2, 0, 2, json!([]))), pods, ..Seen::default() }.status();
+    assert_eq!(verdict(&status).1, "NoHandler");
+}
+
+#[test]
+fn a_status_computed_again_later_is_the_same_and_times_change_only_with_their_condition() {
+    let ready = || vec![pod(NEW, prepared(), running(true))];
+    let complete = || Some(deployment(1, 1, 1, 1, json!([])));
+    let first = Seen { deployment: complete(), pods: ready(), ..Seen::default() }.status();
+    let later = "2026-01-01T01:00:00Z";
+    let again = Seen { subject: subject(1, Some(&first)), deployment: complete(), pods: ready(), now: later, ..Seen::default() }.status();
+    assert_eq!(first, again);
+
+    let unready = Seen { subject: subject(1, Some(&first)), pods: vec![pod(NEW, prepared(), running(false))], now: later, ..Seen::default() }.status();
+    let time = |status: &SpinRedisAppStatus, type_: &str| {
+        status.conditions.iter().find(|condition| condition.type_ == type_).unwrap().last_transition_time.0.to_string()
+    };
+    assert_eq!(time(&unready, "Ready"), later);
+    assert_eq!(time(&unready, "Stalled"), "2026-01-01T00:00:00Z");
+}
+
+#[test]
+fn scaling_to_zero_keeps_what_is_known_of_the_components() {
+    let first = Seen { deployment: Some(deployment(1, 1, 1, 1, json!([]))), pods: vec![pod(NEW, prepared(), running(true))], ..Seen::default() }.status();
+    let zero = Seen { subject: subject(0, Some(&first)), deployment: Some(deployment(0, 0, 0, 0, json!([]))), ..Seen::default() }.status();
+    assert_eq!(zero.components, first.components);
+    assert_eq!(condition(&zero, "ComponentsReady").0, "True");
+}
+
+#[test]
+fn an_app_that_cannot_be_parsed_still_gets_a_status() {
+    let object = json!({
+        "apiVersion": "spinredis.dev/v1alpha1", "kind": "SpinRedisApp",
+        "metadata": {"name": "hello", "namespace": "default", "uid": "u", "generation": 4},
+        "spec": {"components": "none"},
+    });
+    let subject = Subject::of(DynamicObject::deserialize(object).unwrap());
+    assert!(subject.app.is_err());
+    let status = Seen { subject, deployment: None, problem: problem(Reason::Invalid), ..Seen::default() }.status();
+    assert_eq!(verdict(&status).0, "Stalled");
+}

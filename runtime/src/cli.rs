@@ -1,0 +1,209 @@
+//! The command line. Secrets are never arguments: those show in `ps`; references name files or environment variables.
+
+use std::{path::PathBuf, str::FromStr};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use spinredis_crds::Reference;
+
+/// Runs WebAssembly components for messages on Redis channels.
+#[derive(Parser, Debug)]
+#[command(name = "spinredis", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Fetch, inspect and compile an app's components (the init container of a pod).
+    Prepare(PrepareArgs),
+    /// Subscribe and call prepared components (the container of a pod).
+    Serve(ServeArgs),
+    /// Prepare and serve in one process, for a laptop.
+    Run(RunArgs),
+    /// Say everything that is wrong with a manifest, without Redis or a cluster.
+    Check(CheckArgs),
+}
+
+/// How log lines look.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For a person.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `spinredis prepare`.
+#[derive(Args, Debug)]
+pub struct PrepareArgs {
+    /// The app's manifest.
+    #[arg(long, value_name = "FILE")]
+    pub app: PathBuf,
+    /// Folder of referenced Secrets and ConfigMap keys: KIND/NAME/KEY.
+    #[arg(long, value_name = "DIR")]
+    pub refs: PathBuf,
+    /// Where the compiled components and their index go.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Folder of registry credentials: NAME/.dockerconfigjson.
+    #[arg(long, value_name = "DIR")]
+    pub pull_secrets: Option<PathBuf>,
+    /// Registry (HOST or HOST:PORT) that speaks plain HTTP; may be repeated.
+    #[arg(long = "plain-http", value_name = "HOST")]
+    pub plain_http: Vec<String>,
+    /// File for the report that Kubernetes shows as the container's termination message.
+    #[arg(long, value_name = "FILE")]
+    pub termination_message: Option<PathBuf>,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+/// `spinredis serve`.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// The app's manifest.
+    #[arg(long, value_name = "FILE")]
+    pub app: PathBuf,
+    /// Folder of referenced Secrets and ConfigMap keys: KIND/NAME/KEY.
+    #[arg(long, value_name = "DIR")]
+    pub refs: PathBuf,
+    /// Where `prepare` left the components.
+    #[arg(long, value_name = "DIR")]
+    pub components: PathBuf,
+    /// Address for /healthz, /readyz, /status and /metrics; `:8080` listens on every address.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+/// `spinredis run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The app's manifest; ConfigMaps and Secrets in the same file are used for its references.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Use a local file instead of a component's source; may be repeated.
+    #[arg(long = "component", value_name = "ID=PATH")]
+    pub components: Vec<ComponentFile>,
+    /// Use another Redis than the manifest names: redis://HOST:PORT. A password goes to --ref, never here.
+    #[arg(long, value_name = "URL")]
+    pub address: Option<String>,
+    /// Folder of referenced Secrets and ConfigMap keys: KIND/NAME/KEY.
+    #[arg(long, value_name = "DIR")]
+    pub refs: Option<PathBuf>,
+    /// A referenced value, from a file or an environment variable: KIND/NAME/KEY=@FILE or KIND/NAME/KEY=env:VAR; may be repeated.
+    #[arg(long = "ref", value_name = "REF")]
+    pub references: Vec<ReferenceValue>,
+    /// Registry credentials, as `docker login` writes them (without this option none are used).
+    #[arg(long, value_name = "FILE")]
+    pub docker_config: Option<PathBuf>,
+    /// Registry (HOST or HOST:PORT) that speaks plain HTTP; may be repeated.
+    #[arg(long = "plain-http", value_name = "HOST")]
+    pub plain_http: Vec<String>,
+    /// Address for /healthz, /readyz, /status and /metrics; `:8080` listens on every address.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+/// `spinredis check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// The app's manifest.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `ID=PATH` of `--component`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComponentFile {
+    /// Id of the component in the manifest.
+    pub id: String,
+    /// The file to use.
+    pub path: PathBuf,
+}
+
+impl FromStr for ComponentFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((id, path)) if !id.is_empty() && !path.is_empty() => Ok(Self { id: id.to_owned(), path: path.into() }),
+            _ => Err("write ID=PATH, for example hello=target/hello.wasm".to_owned()),
+        }
+    }
+}
+
+/// Where the value of `--ref` comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValueSource {
+    /// The bytes of a file.
+    File(PathBuf),
+    /// The text of an environment variable.
+    Variable(String),
+}
+
+/// `KIND/NAME/KEY=@FILE` or `KIND/NAME/KEY=env:VAR` of `--ref`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferenceValue {
+    /// Which reference.
+    pub reference: Reference,
+    /// Where its value comes from.
+    pub source: ValueSource,
+}
+
+impl FromStr for ReferenceValue {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // The part behind `=` is never repeated in an error: a person may have put the secret itself there.
+        let wrong = || "write KIND/NAME/KEY=@FILE or KIND/NAME/KEY=env:VAR, for example secret/redis/password=env:REDIS_PASSWORD; the value itself is never an argument".to_owned();
+        let (reference, source) = text.split_once('=').ok_or_else(wrong)?;
+        let source = match (source.strip_prefix('@'), source.strip_prefix("env:")) {
+            (Some(path), _) if !path.is_empty() => ValueSource::File(path.into()),
+            (_, Some(variable)) if !variable.is_empty() => ValueSource::Variable(variable.to_owned()),
+            _ => return Err(wrong()),
+        };
+        Ok(Self { reference: reference.parse().map_err(|error: spinredis_crds::reference::ParseReferenceError| error.to_string())?, source })
+    }
+}
+
+impl Cli {
+    /// The log format of whichever command was given.
+    pub fn log_format(&self) -> LogFormat {
+        match &self.command {
+            Command::Prepare(args) => args.log_format,
+            Command::Serve(args) => args.log_format,
+            Command::Run(args) => args.log_format,
+            Command::Check(_) => LogFormat::Text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_value_names_a_file_or_a_variable() {
+        let value: ReferenceValue = "secret/redis/password=env:PASSWORD".parse().unwrap();
+        assert_eq!(value.source, ValueSource::Variable("PASSWORD".into()));
+        let value: ReferenceValue = "configmap/guests/a.wat=@a.wat".parse().unwrap();
+        assert_eq!(value.source, ValueSource::File("a.wat".into()));
+    }
+
+    #[test]
+    fn a_secret_given_as_an_argument_is_refused_and_not_repeated() {
+        let error = "secret/redis/password=hunter2".parse::<ReferenceValue>().unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,52 @@
+//! `spinredis prepare`: the init container of a pod.
+
+use std::{collections::BTreeMap, fs};
+
+use spinredis_crds::report::{PrepareReport, Problem, Reason};
+
+use super::{CommandError, read_manifest};
+use crate::{
+    cli::PrepareArgs,
+    compile::{engine::Engines, prepare},
+    references::References,
+    source::{Sources, credentials::Credentials, oci::Registries},
+};
+
+pub(super) fn run(args: &PrepareArgs) -> Result<(), CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::System { what: "starting threads", error: error.to_string() })?;
+    let (report, result) = match runtime.block_on(prepare_app(args)) {
+        Ok((report, result)) => (report, result.map_err(CommandError::from)),
+        Err(error) => {
+            let reason = if matches!(error, CommandError::Manifest { .. }) { Reason::Invalid } else { Reason::PrepareFailed };
+            let problem = Problem { reason, message: error.to_string() };
+            (PrepareReport { components: Vec::new(), problem: Some(problem) }, Err(error))
+        }
+    };
+    if let Some(path) = &args.termination_message {
+        fs::write(path, report.to_json()).map_err(|error| CommandError::File { path: path.display().to_string(), error })?;
+    }
+    result
+}
+
+type Prepared = (PrepareReport, Result<(), prepare::PrepareError>);
+
+async fn prepare_app(args: &PrepareArgs) -> Result<Prepared, CommandError> {
+    let manifest = read_manifest(&args.app)?
+        .manifest()
+        .map_err(|error| CommandError::Manifest { path: args.app.display().to_string(), error })?;
+    let credentials = match &args.pull_secrets {
+        Some(folder) => Credentials::from_directory(folder)?,
+        None => Credentials::default(),
+    };
+    let sources = Sources {
+        references: References::directory(&args.refs),
+        registries: Registries { credentials, plain_http: args.plain_http.clone() },
+        files: BTreeMap::new(),
+    };
+    let engines = Engines::new().map_err(|error| CommandError::System { what: "starting wasmtime", error: format!("{error:#}") })?;
+    let (report, result) = prepare::prepare(&manifest, &sources, &engines, &args.out).await;
+    Ok((report, result.map(drop)))
+}

@@ -1,0 +1,81 @@
+//! `spinredis run`: prepare into a private folder, then serve from it. The same code as in a pod, in one process.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use serde_json::Value;
+use spinredis_crds::{Reference, check, manifest::Manifest};
+
+use super::{CommandError, read_manifest, serve};
+use crate::{
+    cli::{ReferenceValue, RunArgs, ValueSource},
+    compile::{engine::Engines, prepare},
+    references::References,
+    source::{Sources, credentials::Credentials, oci::Registries},
+};
+
+pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
+    let mut documents = read_manifest(&args.file)?;
+    if let Some(address) = &args.address {
+        replace_address(&mut documents.app, address);
+    }
+    let path = || args.file.display().to_string();
+    let findings = check::app(&documents.app);
+    if !findings.is_empty() {
+        let text: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        return Err(CommandError::Findings { path: path(), count: findings.len(), findings: text.join("; ") });
+    }
+    let manifest = documents.manifest().map_err(|error| CommandError::Manifest { path: path(), error })?;
+    let mut references = args.refs.as_deref().map_or_else(References::default, References::directory);
+    references = references.with_values(documents.objects).with_values(given_values(&args.references)?);
+    let mut credentials = Credentials::default();
+    if let Some(file) = &args.docker_config {
+        credentials.add_file(file)?;
+    }
+    let sources = Sources {
+        references: references.clone(),
+        registries: Registries { credentials, plain_http: args.plain_http.clone() },
+        files: component_files(args, &manifest)?,
+    };
+    let folder = tempfile::tempdir().map_err(|error| CommandError::System { what: "making a temporary folder", error: error.to_string() })?;
+    let engines = Engines::new().map_err(|error| CommandError::System { what: "starting wasmtime", error: format!("{error:#}") })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::System { what: "starting threads", error: error.to_string() })?;
+    runtime.block_on(prepare::prepare(&manifest, &sources, &engines, folder.path())).1?;
+    drop(runtime);
+    serve::serve(&manifest, references, &engines, folder.path(), args.listen.as_deref())
+}
+
+/// Puts another address into the manifest before it is checked, so that the same rules hold for it.
+fn replace_address(app: &mut Value, address: &str) {
+    if let Some(trigger) = app.pointer_mut("/spec/trigger").and_then(Value::as_object_mut) {
+        trigger.remove("addressFrom");
+        trigger.insert("address".to_owned(), Value::from(address));
+    }
+}
+
+fn given_values(given: &[ReferenceValue]) -> Result<BTreeMap<Reference, Vec<u8>>, CommandError> {
+    given
+        .iter()
+        .map(|value| {
+            let bytes = match &value.source {
+                ValueSource::File(path) => fs::read(path).map_err(|error| CommandError::File { path: path.display().to_string(), error })?,
+                ValueSource::Variable(variable) => std::env::var(variable)
+                    .map_err(|_| CommandError::UnsetVariable { reference: value.reference.to_string(), variable: variable.clone() })?
+                    .into_bytes(),
+            };
+            Ok((value.reference.clone(), bytes))
+        })
+        .collect()
+}
+
+fn component_files(args: &RunArgs, manifest: &Manifest) -> Result<BTreeMap<String, PathBuf>, CommandError> {
+    let known = || manifest.spec.components.iter().map(|component| component.id.as_str()).collect::<Vec<_>>();
+    for given in &args.components {
+        if !known().contains(&given.id.as_str()) {
+            return Err(CommandError::UnknownComponent { given: given.id.clone(), known: known().join(", ") });
+        }
+    }
+    Ok(args.components.iter().map(|given| (given.id.clone(), given.path.clone())).collect())
+}

@@ -1,0 +1,109 @@
+//! Compiled components on disk: content-addressed files and an index of them.
+//!
+//! The one place with unsafe code. Loading compiled code runs it, so files are only mapped from the folder that `prepare`
+//! of the same pod wrote, and only when their name carries this engine's compatibility hash.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use wasmtime::{Engine, component::Component};
+
+use super::handler::HandlerKind;
+
+const INDEX: &str = "index.json";
+
+/// What `prepare` left for `serve`.
+#[derive(Serialize, Deserialize, Debug, Default)]
+pub struct Index {
+    /// One entry for each component of the manifest.
+    pub components: Vec<Entry>,
+}
+
+/// One prepared component.
+#[derive(Serialize, Deserialize, Debug, Clone)]
+pub struct Entry {
+    /// Id of the component in the manifest.
+    pub id: String,
+    /// Digest of the image manifest, or of the bytes of a ConfigMap key or file.
+    pub digest: String,
+    /// How it is called.
+    pub handler: HandlerKind,
+    /// Name of the file with the compiled code.
+    pub file: String,
+}
+
+/// Why compiled code could not be written or loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// Cannot be written.
+    #[error("{path} cannot be written: {error}")]
+    Write {
+        /// Which file.
+        path: String,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// No index, or not one of ours.
+    #[error("{path} cannot be read: {error}; run `spinredis prepare` first, with the same version")]
+    Index {
+        /// Which file.
+        path: String,
+        /// What is wrong.
+        error: String,
+    },
+    /// Code for another engine.
+    #[error("{0} was compiled for another version of spinredis or another processor: run `spinredis prepare` again")]
+    Foreign(String),
+    /// The code cannot be mapped.
+    #[error("{path} cannot be loaded: {error}")]
+    Load {
+        /// Which file.
+        path: String,
+        /// What wasmtime says.
+        error: String,
+    },
+}
+
+/// The file name of compiled code: digest of the WebAssembly and compatibility hash of the engine.
+pub fn file_name(wasm_digest: &str, compatibility: &str) -> String {
+    format!("{}-{compatibility}.cwasm", wasm_digest.trim_start_matches("sha256:"))
+}
+
+/// Writes a file so that it is there whole or not at all.
+pub fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), ArtifactError> {
+    let path = folder.join(name);
+    let wrong = |error| ArtifactError::Write { path: path.display().to_string(), error };
+    fs::create_dir_all(folder).map_err(wrong)?;
+    let partial = folder.join(format!(".{name}.partial"));
+    fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, &path)).map_err(wrong)
+}
+
+impl Index {
+    /// Writes the index.
+    pub fn write(&self, folder: &Path) -> Result<(), ArtifactError> {
+        write(folder, INDEX, &serde_json::to_vec_pretty(self).unwrap_or_default())
+    }
+
+    /// Reads the index.
+    pub fn read(folder: &Path) -> Result<Self, ArtifactError> {
+        let path = folder.join(INDEX);
+        let wrong = |error: String| ArtifactError::Index { path: path.display().to_string(), error };
+        serde_json::from_slice(&fs::read(&path).map_err(|error| wrong(error.to_string()))?).map_err(|error| wrong(error.to_string()))
+    }
+}
+
+/// Maps the compiled code of an entry.
+pub fn load(folder: &Path, entry: &Entry, engine: &Engine) -> Result<Component, ArtifactError> {
+    let path: PathBuf = folder.join(&entry.file);
+    if !entry.file.ends_with(&format!("-{}.cwasm", super::engine::compatibility(engine))) {
+        return Err(ArtifactError::Foreign(path.display().to_string()));
+    }
+    // SAFETY: the file was written by `prepare` into a folder that nobody else writes (an emptyDir of the pod, mounted
+    // read-only here, or a private temporary folder of `run`), by an engine with the same compatibility hash.
+    #[allow(unsafe_code)]
+    let component = unsafe { Component::deserialize_file(engine, &path) };
+    component.map_err(|error| ArtifactError::Load { path: path.display().to_string(), error: format!("{error:#}") })
+}

@@ -1,0 +1,40 @@
+//! The memory limit of one instance.
+
+use wasmtime::ResourceLimiter;
+
+/// Elements of all tables of an instance. A table of funcrefs takes 8 bytes an element.
+const MAX_TABLE_ELEMENTS: usize = 100_000;
+
+/// Counts the linear memories of an instance together and refuses growth beyond the limit.
+pub(super) struct MemoryLimit {
+    limit: usize,
+    used: usize,
+    refused: bool,
+}
+
+impl MemoryLimit {
+    pub(super) fn new(bytes: u64) -> Self {
+        Self { limit: usize::try_from(bytes).unwrap_or(usize::MAX), used: 0, refused: false }
+    }
+
+    /// Whether growth was refused: then what looks like any other trap was want of memory.
+    pub(super) fn was_refused(&self) -> bool {
+        self.refused
+    }
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let used = self.used.saturating_sub(current).saturating_add(desired);
+        self.refused |= used > self.limit;
+        if used > self.limit {
+            return Ok(false);
+        }
+        self.used = used;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= MAX_TABLE_ELEMENTS)
+    }
+}

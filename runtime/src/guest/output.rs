@@ -1,0 +1,204 @@
+//! A guest's stdout and stderr as log lines, bounded in length and number.
+//!
+//! A line longer than [`MAX_LINE_BYTES`] is cut, and what one call prints beyond [`MAX_CALL_BYTES`] is counted instead of
+//! logged: a guest that floods costs a bounded amount of log.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::{
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamError},
+};
+
+/// Longest line, in bytes; the container runtime splits lines at 16 KiB.
+const MAX_LINE_BYTES: usize = 8 << 10;
+/// What one call may print on each stream, in bytes.
+const MAX_CALL_BYTES: usize = 256 << 10;
+
+/// Which stream a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// Both streams of one call.
+pub(super) struct Output {
+    stdout: Lines,
+    stderr: Lines,
+}
+
+impl Output {
+    pub(super) fn new(component: &str, channel: &str) -> Self {
+        let lines = |stream| Lines(Arc::new(Mutex::new(Buffer::new(component, channel, stream))));
+        Self { stdout: lines(Stream::Stdout), stderr: lines(Stream::Stderr) }
+    }
+
+    pub(super) fn stream(&self, stream: Stream) -> Lines {
+        match stream {
+            Stream::Stdout => self.stdout.clone(),
+            Stream::Stderr => self.stderr.clone(),
+        }
+    }
+
+    /// Logs what is left: a last line without a line break, and how much was not logged.
+    pub(super) fn finish(&self) {
+        self.stdout.buffer().finish();
+        self.stderr.buffer().finish();
+    }
+}
+
+/// One stream of one call. Every clone writes to the same buffer.
+#[derive(Clone)]
+pub(super) struct Lines(Arc<Mutex<Buffer>>);
+
+struct Buffer {
+    component: String,
+    channel: String,
+    stream: Stream,
+    line: Vec<u8>,
+    /// Bytes of the current line that were cut.
+    cut: usize,
+    logged: usize,
+    suppressed: usize,
+}
+
+impl Buffer {
+    fn new(component: &str, channel: &str, stream: Stream) -> Self {
+        Self { component: component.to_owned(), channel: channel.to_owned(), stream, line: Vec::new(), cut: 0, logged: 0, suppressed: 0 }
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (text, ends) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
+            let room = MAX_LINE_BYTES.saturating_sub(self.line.len()).min(text.len());
+            self.line.extend_from_slice(&text[..room]);
+            self.cut += text.len() - room;
+            if ends {
+                self.end_line();
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        let cut = std::mem::take(&mut self.cut);
+        if self.logged + line.len() > MAX_CALL_BYTES {
+            self.suppressed += line.len() + cut + 1;
+            return;
+        }
+        self.logged += line.len() + 1;
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end_matches('\r');
+        if cut > 0 { self.log(&format!("{text}… ({cut} bytes more)")) } else { self.log(text) }
+    }
+
+    fn finish(&mut self) {
+        if !self.line.is_empty() || self.cut > 0 {
+            self.end_line();
+        }
+        let suppressed = std::mem::take(&mut self.suppressed);
+        if suppressed > 0 {
+            tracing::warn!(target: "guest", component = %self.component, channel = %self.channel, "{suppressed} bytes more were not logged: one call may print {MAX_CALL_BYTES} bytes");
+        }
+    }
+
+    fn log(&self, text: &str) {
+        let stream = match self.stream {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        };
+        tracing::info!(target: "guest", component = %self.component, channel = %self.channel, stream, "{text}");
+    }
+}
+
+impl Lines {
+    fn buffer(&self) -> MutexGuard<'_, Buffer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl IsTerminal for Lines {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Lines {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    // The default would spawn a task for each stream.
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Lines {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Lines {
+    fn write(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        self.buffer().write(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StreamError> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> Result<usize, StreamError> {
+        Ok(MAX_CALL_BYTES)
+    }
+}
+
+impl AsyncWrite for Lines {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.buffer().write(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_kept_until_it_ends_and_never_grows_beyond_its_bound() {
+        let mut buffer = Buffer::new("c", "ch", Stream::Stdout);
+        buffer.write(b"half ");
+        assert_eq!(buffer.line, b"half ");
+        buffer.write(&vec![b'x'; 1 << 20]);
+        assert_eq!((buffer.line.len(), buffer.cut), (MAX_LINE_BYTES, (1 << 20) + 5 - MAX_LINE_BYTES));
+        buffer.write(b"\n");
+        assert!(buffer.line.is_empty() && buffer.cut == 0);
+    }
+
+    #[test]
+    fn what_a_call_prints_beyond_its_bound_is_counted() {
+        let mut buffer = Buffer::new("c", "ch", Stream::Stderr);
+        for _ in 0..MAX_CALL_BYTES {
+            buffer.write(b"1234567\n");
+        }
+        assert!(buffer.logged <= MAX_CALL_BYTES + MAX_LINE_BYTES);
+        assert_eq!(buffer.logged + buffer.suppressed, MAX_CALL_BYTES * 8);
+    }
+}

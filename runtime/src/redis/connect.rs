@@ -1,0 +1,148 @@
+//! Opens a connection to Redis: TCP, and TLS on top for `rediss://`.
+
+use std::{io, sync::Arc, time::Duration};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
+use socket2::{SockRef, TcpKeepalive};
+use spinredis_crds::{Trigger, address::{AddressError, RedisAddress}};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::references::{ReferenceError, References};
+
+/// How long name lookup, TCP and TLS may take together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A silent connection is probed after this long, and this often.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// A connection, encrypted or not.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Where to connect and as whom, with every reference read.
+pub struct Endpoint {
+    /// Server and database.
+    pub address: RedisAddress,
+    /// ACL user, if any.
+    pub username: Option<String>,
+    /// Password, if any.
+    pub password: Option<String>,
+    /// Where the password comes from, to name it when Redis refuses it.
+    pub password_origin: String,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// A referenced value is missing or unreadable.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// The address is malformed.
+    #[error("{field}: {error}")]
+    Address {
+        /// Field of the manifest.
+        field: String,
+        /// What is wrong.
+        error: AddressError,
+    },
+    /// The certificates cannot be used.
+    #[error("{field}: {error}")]
+    Certificate {
+        /// Field of the manifest.
+        field: &'static str,
+        /// What is wrong.
+        error: String,
+    },
+    /// Nobody answers.
+    #[error("{address} cannot be reached: {error}")]
+    Tcp {
+        /// Server.
+        address: String,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// TLS failed.
+    #[error("{address} cannot be trusted or does not speak TLS: {error}; check trigger.tls.caFrom and the host name in the address")]
+    Tls {
+        /// Server.
+        address: String,
+        /// What the TLS library says.
+        error: io::Error,
+    },
+    /// Too slow.
+    #[error("{0} did not accept the connection within 5 s")]
+    Timeout(String),
+}
+
+impl Endpoint {
+    /// Reads everything a connection needs. Called for each connect, so that rotated credentials are used.
+    pub fn resolve(trigger: &Trigger, references: &References) -> Result<Self, ConnectError> {
+        let (field, text) = match trigger.address_from.as_ref().and_then(|from| from.reference()) {
+            Some(reference) => (format!("trigger.addressFrom ({reference})"), references.line(&reference)?),
+            None => ("trigger.address".to_owned(), trigger.address.clone().unwrap_or_default()),
+        };
+        let address = RedisAddress::parse(&text).map_err(|error| ConnectError::Address { field: field.clone(), error })?;
+        let (password, password_origin) = match &trigger.password_from {
+            Some(from) => (Some(references.line(&from.reference())?), from.reference().to_string()),
+            None => (address.password.clone(), field),
+        };
+        let tls = if address.tls { Some(Arc::new(tls_config(trigger, references)?)) } else { None };
+        Ok(Self { username: trigger.username.clone().or_else(|| address.username.clone()), password, password_origin, tls, address })
+    }
+
+    /// Opens the connection.
+    pub async fn connect(&self) -> Result<Box<dyn Stream>, ConnectError> {
+        let address = self.address.to_string();
+        timeout(CONNECT_TIMEOUT, self.open(&address)).await.unwrap_or(Err(ConnectError::Timeout(address)))
+    }
+
+    async fn open(&self, address: &str) -> Result<Box<dyn Stream>, ConnectError> {
+        let unreachable = |error| ConnectError::Tcp { address: address.to_owned(), error };
+        let tcp = TcpStream::connect((self.address.host.as_str(), self.address.port)).await.map_err(unreachable)?;
+        tcp.set_nodelay(true).map_err(unreachable)?;
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(3);
+        SockRef::from(&tcp).set_tcp_keepalive(&keepalive).map_err(unreachable)?;
+        let Some(config) = &self.tls else { return Ok(Box::new(tcp)) };
+        let untrusted = |error| ConnectError::Tls { address: address.to_owned(), error };
+        let name = ServerName::try_from(self.address.host.clone()).map_err(|error| untrusted(io::Error::other(error)))?;
+        Ok(Box::new(TlsConnector::from(config.clone()).connect(name, tcp).await.map_err(untrusted)?))
+    }
+}
+
+fn tls_config(trigger: &Trigger, references: &References) -> Result<ClientConfig, ConnectError> {
+    const CA: &str = "trigger.tls.caFrom";
+    const CLIENT: &str = "trigger.tls.clientCertificateFrom";
+    let wrong = |field, error: String| ConnectError::Certificate { field, error };
+    let tls = trigger.tls.as_ref();
+    let mut roots = RootCertStore::empty();
+    match tls.and_then(|tls| tls.ca_from.as_ref()?.reference()) {
+        Some(reference) => {
+            for certificate in certificates(&references.bytes(&reference)?).map_err(|error| wrong(CA, format!("{reference} {error}")))? {
+                roots.add(certificate).map_err(|error| wrong(CA, format!("{reference} holds a certificate that cannot be used: {error}")))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let builder = ClientConfig::builder().with_root_certificates(roots);
+    let Some(secret) = tls.and_then(|tls| tls.client_certificate_from.as_ref()) else { return Ok(builder.with_no_client_auth()) };
+    let [certificate, key] = secret.references();
+    let chain = certificates(&references.bytes(&certificate)?).map_err(|error| wrong(CLIENT, format!("{certificate} {error}")))?;
+    let key_pem = references.bytes(&key)?;
+    let private_key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| wrong(CLIENT, format!("{key} holds no PEM private key")))?;
+    builder.with_client_auth_cert(chain, private_key).map_err(|error| wrong(CLIENT, format!("Secret {} cannot be used: {error}", secret.secret_name)))
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    found.ok().filter(|certificates| !certificates.is_empty()).ok_or("holds no PEM certificate")
+}

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# `make test`: sets up what the tests need, runs all of them and ends with one line that sums them up.
+#   KUBECONFIG and REGISTRY   set both to use a cluster of yours; otherwise one is made here and removed at the end
+set -euo pipefail
+cd "$(dirname "$0")/.."
+log=target/test.log
+mkdir -p target
+: > "$log"
+checks_passed=0
+checks_failed=0
+
+step() { # step NAME COMMAND…: a check that counts as one test
+  local name=$1 started=$SECONDS
+  shift
+  echo "== $name"
+  if "$@"; then
+    checks_passed=$((checks_passed + 1))
+    echo "== $name: ok ($((SECONDS - started)) s)"
+  else
+    checks_failed=$((checks_failed + 1))
+    echo "== $name: FAILED ($((SECONDS - started)) s)"
+  fi
+}
+
+finish() {
+  local code=$?
+  if [ -n "${own_cluster:-}" ]; then tests/cluster/cluster.sh down >/dev/null || true; fi
+  [ "$code" = 0 ] || echo "the tests ended early, with code $code" >&2
+}
+trap finish EXIT
+
+tests/setup.sh test
+step "format" cargo fmt --all --check
+# Binaries first: the images and the process tests run exactly what is built here.
+cargo build --release --locked -p spinredis -p spin-redis-operator -p spinredis-crds
+tests/guests/build.sh
+
+if [ -z "${KUBECONFIG:-}" ] || [ -z "${REGISTRY:-}" ]; then
+  own_cluster=1
+  export STATE=$PWD/target/test-cluster
+  tests/cluster/cluster.sh up
+  eval "$(tests/cluster/cluster.sh env)"
+fi
+tests/cluster/images.sh
+
+step "lints" cargo clippy --release --locked --workspace --all-targets -- -D warnings
+step "chart" helm lint --quiet charts/spin-redis-operator
+if command -v shellcheck >/dev/null; then
+  step "shell scripts" shellcheck -x $(git ls-files '*.sh' .ci/run)
+fi
+step "tests" bash -o pipefail -c "cargo test --release --locked --workspace --no-fail-fast 2>&1 | tee '$log'"
+
+passed=$(sed -nE 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed.*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
+failed=$(sed -nE 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed.*/\2/p' "$log" | awk '{n += $1} END {print n + 0}')
+echo
+# A test program that could not be built or crashed has no result line; the step above has failed then.
+echo "$((passed + checks_passed)) passed, $((failed + checks_failed)) failed"
+[ "$((failed + checks_failed))" = 0 ]

@@ -1,0 +1,93 @@
+//! Reads one answer of `/metrics`, in the Prometheus and OpenMetrics text format.
+
+use std::collections::BTreeMap;
+
+/// All samples of one scrape.
+#[derive(Debug)]
+pub struct Metrics(pub Vec<Sample>);
+
+/// One line: a name, labels and a value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// Name with its suffix, such as `spinredis_messages_handled_total`.
+    pub name: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Value.
+    pub value: f64,
+}
+
+impl Metrics {
+    /// Parses the text.
+    pub fn parse(text: &str) -> Self {
+        Self(text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(sample).collect())
+    }
+
+    /// The sum over all series of a metric that have these labels. A metric that does not exist at all is an error in
+    /// the test, not a zero.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let named: Vec<&Sample> = self.0.iter().filter(|sample| sample.name == name).collect();
+        assert!(!named.is_empty(), "there is no metric {name}; there are {:?}", self.names());
+        named
+            .iter()
+            .filter(|sample| labels.iter().all(|(name, value)| sample.labels.get(*name).is_some_and(|found| found == value)))
+            .map(|sample| sample.value)
+            .sum()
+    }
+
+    /// The names of all metrics, each once.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.0.iter().map(|sample| sample.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The values of a label, each once.
+    pub fn label_values(&self, label: &str) -> Vec<&str> {
+        let mut values: Vec<&str> = self.0.iter().filter_map(|sample| sample.labels.get(label)).map(String::as_str).collect();
+        values.sort_unstable();
+        values.dedup();
+        values
+    }
+}
+
+fn sample(line: &str) -> Sample {
+    let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("not a sample: {line}"));
+    let value = value.parse().unwrap_or_else(|_| panic!("not a number: {line}"));
+    let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+    Sample { name: name.to_owned(), labels: parse_labels(labels), value }
+}
+
+/// `a="1",b="x\"y"}`
+fn parse_labels(text: &str) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    let mut rest = text;
+    while let Some((name, tail)) = rest.split_once("=\"") {
+        let mut value = String::new();
+        let mut characters = tail.char_indices();
+        let end = loop {
+            match characters.next().unwrap_or_else(|| panic!("a label does not end: {text}")) {
+                (at, '"') => break at,
+                (_, '\\') => match characters.next() {
+                    Some((_, 'n')) => value.push('\n'),
+                    Some((_, other)) => value.push(other),
+                    None => panic!("a label does not end: {text}"),
+                },
+                (_, character) => value.push(character),
+            }
+        };
+        labels.insert(name.trim_start_matches(',').to_owned(), value);
+        rest = &tail[end + 1..];
+    }
+    labels
+}
+
+#[test]
+fn samples_with_and_without_labels_are_read() {
+    let metrics = Metrics::parse("# HELP a b\na_total{x=\"1\",y=\"q\\\"},{\"} 2\na_total{x=\"2\",y=\"\"} 3.5\nb 1\n# EOF\n");
+    assert_eq!(metrics.sum("a_total", &[]), 5.5);
+    assert_eq!(metrics.sum("a_total", &[("y", "q\"},{")]), 2.0);
+    assert_eq!(metrics.sum("b", &[]), 1.0);
+    assert_eq!(metrics.names(), ["a_total", "b"]);
+}
