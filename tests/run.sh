@@ -41,12 +41,17 @@ if [ -z "${KUBECONFIG:-}" ] || [ -z "${REGISTRY:-}" ]; then
   tests/cluster/cluster.sh up
   eval "$(tests/cluster/cluster.sh env)"
 fi
-tests/cluster/images.sh
+# The base is made here, so that no test waits for a public registry.
+export BASE=local TAG=test
+tests/images.sh
+tests/images.sh push "$REGISTRY"
+tests/redis-image.sh push "$REGISTRY"
 
 step "lints" cargo clippy --release --locked --workspace --all-targets -- -D warnings
 step "chart" helm lint --quiet charts/spin-redis-operator
 if command -v shellcheck >/dev/null; then
-  step "shell scripts" shellcheck -x $(git ls-files '*.sh' .ci/run)
+  mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
+  step "shell scripts" shellcheck -x "${scripts[@]}"
 fi
 step "tests" bash -o pipefail -c "cargo test --release --locked --workspace --no-fail-fast 2>&1 | tee '$log'"
 

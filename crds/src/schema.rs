@@ -13,12 +13,19 @@ use crate::check::Finding;
 /// Everything in `document` that `schema` does not allow.
 pub(crate) fn check(schema: &Value, document: &Value) -> Vec<Finding> {
     let mut findings = Vec::new();
-    visit(schema, document, "", &mut findings);
+    let mut schema = schema.clone();
+    // These belong to the API server itself, and a CRD does not repeat them: anything goes.
+    for name in ["apiVersion", "kind", "metadata"] {
+        if schema.get("properties").is_some_and(Value::is_object) {
+            schema["properties"][name] = Value::Object(Map::new());
+        }
+    }
+    visit(&schema, document, "", &mut findings);
     findings
 }
 
 fn visit(schema: &Value, value: &Value, path: &str, findings: &mut Vec<Finding>) {
-    // apiVersion, kind and metadata of the root belong to the API server itself.
+    // A schema without a type allows everything.
     let Some(kind) = schema.get("type").and_then(Value::as_str) else { return };
     if value.is_null() && schema.get("nullable") == Some(&Value::Bool(true)) {
         return;

@@ -116,6 +116,7 @@ pause_image() { # kept from one cluster to the next, as it never changes
   { buildah bud -q -t localhost/pause:1 "$dir" >/dev/null &&
     buildah push -q localhost/pause:1 "docker-archive:$dir/pause.tar:localhost/pause:1"; } ||
     fail "buildah could not make an image of two lines, for the reason above; see that it works here, then run: make cluster"
+  buildah rmi localhost/pause:1 >/dev/null
   mv "$dir/pause.tar" "$STATE/pause.tar"
   rm -r "$dir"
 }

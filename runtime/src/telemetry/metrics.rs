@@ -12,7 +12,7 @@ use std::{
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, text::encode},
+    encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text::encode},
     metrics::{MetricType, family::Family, histogram::Histogram},
     registry::{Registry, Unit},
 };
@@ -105,7 +105,7 @@ impl Messages {
                 labels.extend(reason.map(|reason| ("reason", reason)));
                 let mut family = metric.encode_family(&labels)?;
                 match kind {
-                    MetricType::Counter => family.encode_counter::<(), _, u64>(&value, None)?,
+                    MetricType::Counter => family.encode_counter::<NoLabelSet, _, u64>(&value, None)?,
                     _ => family.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))?,
                 }
             }
@@ -166,9 +166,9 @@ impl Collector for Subscription {
             .encode_gauge(&i64::from(self.state.is_ready()))?;
         encoder
             .encode_descriptor("reconnects", "Connections lost after they had been subscribed", None, MetricType::Counter)?
-            .encode_counter::<(), _, u64>(&self.state.reconnects(), None)?;
+            .encode_counter::<NoLabelSet, _, u64>(&self.state.reconnects(), None)?;
         encoder
             .encode_descriptor("outage", "Time without all subscriptions; messages published then are lost", Some(&Unit::Seconds), MetricType::Counter)?
-            .encode_counter::<(), _, u64>(&self.state.outage().as_secs_f64(), None)
+            .encode_counter::<NoLabelSet, _, u64>(&self.state.outage().as_secs_f64(), None)
     }
 }
