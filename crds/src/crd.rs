@@ -20,7 +20,8 @@ pub fn definition() -> CustomResourceDefinition {
             .and_then(|schema| schema.properties.as_mut())
             .and_then(|properties| properties.get_mut("status"));
         if let Some(status) = status {
-            status.default = Some(k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSON(json!({"observedGeneration": -1})));
+            status.default =
+                Some(k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSON(json!({"observedGeneration": -1})));
         }
     }
     definition

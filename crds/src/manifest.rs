@@ -95,7 +95,8 @@ pub struct Documents {
 impl Documents {
     /// Reads the documents of a YAML (or JSON) file.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| ManifestError::Yaml(first_line(&error.to_string())))?;
+        let documents: Vec<Value> =
+            serde_saphyr::from_multiple(text).map_err(|error| ManifestError::Yaml(first_line(&error.to_string())))?;
         let text_of = |document: &Value, field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut apps = Vec::new();
         let mut objects = BTreeMap::new();

@@ -84,7 +84,9 @@ fn array(schema: &Value, items: &[Value], path: &str, findings: &mut Vec<Finding
         say(format!("has {} items, and may have {most}", items.len()));
     }
     let keys: Vec<&str> = match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
-        Some("map") => schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect(),
+        Some("map") => {
+            schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+        }
         _ => Vec::new(),
     };
     let is_set = schema.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("set");

@@ -166,14 +166,19 @@ impl FromStr for ReferenceValue {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // The part behind `=` is never repeated in an error: a person may have put the secret itself there.
-        let wrong = || "write KIND/NAME/KEY=@FILE or KIND/NAME/KEY=env:VAR, for example secret/redis/password=env:REDIS_PASSWORD; the value itself is never an argument".to_owned();
+        let wrong = || {
+            "write KIND/NAME/KEY=@FILE or KIND/NAME/KEY=env:VAR, for example secret/redis/password=env:REDIS_PASSWORD; the value itself is never an argument".to_owned()
+        };
         let (reference, source) = text.split_once('=').ok_or_else(wrong)?;
         let source = match (source.strip_prefix('@'), source.strip_prefix("env:")) {
             (Some(path), _) if !path.is_empty() => ValueSource::File(path.into()),
             (_, Some(variable)) if !variable.is_empty() => ValueSource::Variable(variable.to_owned()),
             _ => return Err(wrong()),
         };
-        Ok(Self { reference: reference.parse().map_err(|error: spinredis_crds::reference::ParseReferenceError| error.to_string())?, source })
+        Ok(Self {
+            reference: reference.parse().map_err(|error: spinredis_crds::reference::ParseReferenceError| error.to_string())?,
+            source,
+        })
     }
 }
 

@@ -5,12 +5,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crate::{
-    compile::engine::Engines,
-    guest::Handler,
-    queue::Queue,
-    telemetry::metrics::Durations,
-};
+use crate::{compile::engine::Engines, guest::Handler, queue::Queue, telemetry::metrics::Durations};
 
 /// How often guest code yields, and so how exactly a deadline is kept in a loop.
 const TICK: std::time::Duration = std::time::Duration::from_millis(10);

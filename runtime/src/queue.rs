@@ -136,16 +136,12 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a message in. Never waits: what does not fit pushes out the oldest, or is dropped itself when it is larger
-    /// than the whole queue.
+    /// Takes a message in. Never waits: what does not fit pushes out the oldest. An empty queue takes any message, so that
+    /// the largest payload a connection lets through can be handled; the bound is that of the queue or of one message.
     pub fn push(&self, message: Message) {
         let mut state = self.state();
         let cost = message.cost();
         state.counts[message.subscription].received += 1;
-        if cost > self.max_bytes {
-            state.counts[message.subscription].drop_one(DropReason::TooLarge);
-            return;
-        }
         if state.closed {
             state.counts[message.subscription].drop_one(DropReason::Drain);
             return;
@@ -283,12 +279,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_larger_than_the_queue_pushes_nothing_out() {
+    async fn an_empty_queue_takes_a_message_larger_than_its_bound() {
         let queue = queue_for(1);
         queue.push(message("1"));
         queue.push(message(&"x".repeat(1000)));
-        assert_eq!(counts(&queue).dropped, [0, 1, 0]);
-        assert_eq!(counts(&queue).queued, 1);
+        assert_eq!((counts(&queue).dropped, counts(&queue).queued), ([1, 0, 0], 1));
+        queue.push(message("2"));
+        assert_eq!(queue.next().await.unwrap().payload, "2");
     }
 
     #[tokio::test]

@@ -82,7 +82,7 @@ pub async fn reconcile(namespace: &str, name: &str, context: &Context) -> Result
         let observed = status::report(&subject, &outcome, context).await?;
         match outcome {
             Err(error) if error.problem().reason.is_stalled() => {
-                tracing::info!(app = %subject.full_name(), "{error}");
+                tracing::debug!(app = %subject.full_name(), "{error}");
                 Ok(Action::requeue(LOOK_AGAIN))
             }
             Err(error) => Err(error.into()),

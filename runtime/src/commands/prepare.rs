@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use spinredis_crds::report::{PrepareReport, Problem, Reason};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CommandError, read_manifest};
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
 };
 
 pub(super) fn run(args: &PrepareArgs) -> Result<(), CommandError> {
+    end_on_signal()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -31,12 +33,24 @@ pub(super) fn run(args: &PrepareArgs) -> Result<(), CommandError> {
     result
 }
 
+/// Ends the process at SIGTERM. The first process of a container does not get the signal's ordinary effect, and compiling
+/// cannot be interrupted; nothing is left half-written, since artifacts are renamed into place.
+fn end_on_signal() -> Result<(), CommandError> {
+    let failed = |error: std::io::Error| CommandError::System { what: "listening for signals", error: error.to_string() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let mut terminate = runtime.block_on(async { signal(SignalKind::terminate()) }).map_err(failed)?;
+    std::thread::spawn(move || {
+        runtime.block_on(terminate.recv());
+        std::process::exit(128 + 15);
+    });
+    Ok(())
+}
+
 type Prepared = (PrepareReport, Result<(), prepare::PrepareError>);
 
 async fn prepare_app(args: &PrepareArgs) -> Result<Prepared, CommandError> {
-    let manifest = read_manifest(&args.app)?
-        .manifest()
-        .map_err(|error| CommandError::Manifest { path: args.app.display().to_string(), error })?;
+    let manifest =
+        read_manifest(&args.app)?.manifest().map_err(|error| CommandError::Manifest { path: args.app.display().to_string(), error })?;
     let credentials = match &args.pull_secrets {
         Some(folder) => Credentials::from_directory(folder)?,
         None => Credentials::default(),

@@ -36,7 +36,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
         registries: Registries { credentials, plain_http: args.plain_http.clone() },
         files: component_files(args, &manifest)?,
     };
-    let folder = tempfile::tempdir().map_err(|error| CommandError::System { what: "making a temporary folder", error: error.to_string() })?;
+    let folder =
+        tempfile::tempdir().map_err(|error| CommandError::System { what: "making a temporary folder", error: error.to_string() })?;
     let engines = Engines::new().map_err(|error| CommandError::System { what: "starting wasmtime", error: format!("{error:#}") })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -60,7 +61,9 @@ fn given_values(given: &[ReferenceValue]) -> Result<BTreeMap<Reference, Vec<u8>>
         .iter()
         .map(|value| {
             let bytes = match &value.source {
-                ValueSource::File(path) => fs::read(path).map_err(|error| CommandError::File { path: path.display().to_string(), error })?,
+                ValueSource::File(path) => {
+                    fs::read(path).map_err(|error| CommandError::File { path: path.display().to_string(), error })?
+                }
                 ValueSource::Variable(variable) => std::env::var(variable)
                     .map_err(|_| CommandError::UnsetVariable { reference: value.reference.to_string(), variable: variable.clone() })?
                     .into_bytes(),

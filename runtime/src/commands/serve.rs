@@ -34,15 +34,20 @@ use crate::{
 };
 
 pub(super) fn run(args: &ServeArgs) -> Result<(), CommandError> {
-    let manifest = read_manifest(&args.app)?
-        .manifest()
-        .map_err(|error| CommandError::Manifest { path: args.app.display().to_string(), error })?;
+    let manifest =
+        read_manifest(&args.app)?.manifest().map_err(|error| CommandError::Manifest { path: args.app.display().to_string(), error })?;
     let engines = Engines::new().map_err(|error| system("starting wasmtime", format!("{error:#}")))?;
     serve(&manifest, References::directory(&args.refs), &engines, &args.components, args.listen.as_deref())
 }
 
 /// Serves prepared components until SIGTERM or SIGINT, and then drains.
-pub(super) fn serve(manifest: &Manifest, references: References, engines: &Engines, components: &Path, listen: Option<&str>) -> Result<(), CommandError> {
+pub(super) fn serve(
+    manifest: &Manifest,
+    references: References,
+    engines: &Engines,
+    components: &Path,
+    listen: Option<&str>,
+) -> Result<(), CommandError> {
     let threads = |name: &str, builder: &mut Builder| -> Result<Runtime, CommandError> {
         builder.thread_name(name).enable_all().build().map_err(|error| system("starting threads", error.to_string()))
     };
@@ -122,11 +127,18 @@ fn client_name(app: &str, pod: Option<&str>) -> String {
     }
 }
 
-fn load_handler(spec: &Component, index: &Index, engines: &Engines, folder: &Path, references: &Arc<References>) -> Result<Handler, CommandError> {
+fn load_handler(
+    spec: &Component,
+    index: &Index,
+    engines: &Engines,
+    folder: &Path,
+    references: &Arc<References>,
+) -> Result<Handler, CommandError> {
     let entry = index.components.iter().find(|entry| entry.id == spec.id).ok_or_else(|| CommandError::NotPrepared(spec.id.clone()))?;
     let engine = engines.for_handler(entry.handler);
     let component = artifact::load(folder, entry, engine)?;
-    Handler::new(engine, &component, entry.handler, spec, references.clone()).map_err(|error| system("linking a component", format!("{error:#}")))
+    Handler::new(engine, &component, entry.handler, spec, references.clone())
+        .map_err(|error| system("linking a component", format!("{error:#}")))
 }
 
 /// Waits for the receiver's last messages and then for the handlers, within the time to drain.

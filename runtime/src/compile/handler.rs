@@ -30,7 +30,9 @@ impl HandlerKind {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum HandlerError {
     /// A core module.
-    #[error("is a core WebAssembly module, not a component: build it for wasm32-wasip2, or make a component of it with `wasm-tools component new`")]
+    #[error(
+        "is a core WebAssembly module, not a component: build it for wasm32-wasip2, or make a component of it with `wasm-tools component new`"
+    )]
     CoreModule,
     /// Not parseable.
     #[error("is not a valid WebAssembly component: {0}")]

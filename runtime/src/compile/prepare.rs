@@ -51,7 +51,9 @@ pub enum PrepareError {
         error: String,
     },
     /// A component imports what this runtime does not have.
-    #[error("component {component} cannot be linked: {error}; it may import WASI 0.2 (0.3 too, with the asynchronous handler), and nothing else in this version")]
+    #[error(
+        "component {component} cannot be linked: {error}; it may import WASI 0.2 (0.3 too, with the asynchronous handler), and nothing else in this version"
+    )]
     Import {
         /// Id of the component.
         component: String,
@@ -69,7 +71,9 @@ impl PrepareError {
         match self {
             PrepareError::MissingReferences(_) => Reason::MissingReference,
             PrepareError::Source { error, .. } => error.reason(),
-            PrepareError::Handler { error: HandlerError::Malformed(_), .. } | PrepareError::Compile { .. } | PrepareError::Artifact(_) => Reason::PrepareFailed,
+            PrepareError::Handler { error: HandlerError::Malformed(_), .. } | PrepareError::Compile { .. } | PrepareError::Artifact(_) => {
+                Reason::PrepareFailed
+            }
             PrepareError::Handler { .. } => Reason::NoHandler,
             PrepareError::Import { .. } => Reason::UnsupportedImport,
         }
@@ -77,13 +81,22 @@ impl PrepareError {
 }
 
 /// Prepares every component into `out`. The report tells what was prepared, also when one of the later ones fails.
-pub async fn prepare(manifest: &Manifest, sources: &Sources, engines: &Engines, out: &Path) -> (PrepareReport, Result<Index, PrepareError>) {
+pub async fn prepare(
+    manifest: &Manifest,
+    sources: &Sources,
+    engines: &Engines,
+    out: &Path,
+) -> (PrepareReport, Result<Index, PrepareError>) {
     let mut index = Index::default();
     let result = prepare_all(manifest, sources, engines, out, &mut index).await;
     let components = index
         .components
         .iter()
-        .map(|entry| PreparedComponent { id: entry.id.clone(), digest: entry.digest.clone(), handler: entry.handler.interface().to_owned() })
+        .map(|entry| PreparedComponent {
+            id: entry.id.clone(),
+            digest: entry.digest.clone(),
+            handler: entry.handler.interface().to_owned(),
+        })
         .collect();
     let problem = result.as_ref().err().map(|error| Problem { reason: error.reason(), message: shorten(&error.to_string(), 2_000) });
     (PrepareReport { components, problem }, result.map(|()| index))
@@ -117,7 +130,8 @@ fn compile(component: &ComponentSpec, fetched: Fetched, engines: &Engines, out: 
     let failed = |error: wasmtime::Error| PrepareError::Compile { component: id.clone(), error: format!("{error:#}") };
     let file = artifact::file_name(&sha256_digest(&fetched.wasm), &engine::compatibility(engine));
     let compiled = Component::new(engine, &fetched.wasm).map_err(failed)?;
-    guest::Handler::link(engine, &compiled, kind).map_err(|error| PrepareError::Import { component: id.clone(), error: one_line(&error) })?;
+    guest::Handler::link(engine, &compiled, kind)
+        .map_err(|error| PrepareError::Import { component: id.clone(), error: one_line(&error) })?;
     artifact::write(out, &file, &compiled.serialize().map_err(failed)?)?;
     Ok(Entry { id, digest: fetched.digest, handler: kind, file })
 }

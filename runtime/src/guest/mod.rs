@@ -116,7 +116,13 @@ impl Handler {
     }
 
     /// A handler with its limits, environment and arguments.
-    pub fn new(engine: &Engine, component: &Component, kind: HandlerKind, spec: &ComponentSpec, references: Arc<References>) -> wasmtime::Result<Self> {
+    pub fn new(
+        engine: &Engine,
+        component: &Component,
+        kind: HandlerKind,
+        spec: &ComponentSpec,
+        references: Arc<References>,
+    ) -> wasmtime::Result<Self> {
         let limits = spec.limits();
         Ok(Self {
             id: spec.id.clone(),

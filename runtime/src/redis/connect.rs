@@ -7,7 +7,10 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use socket2::{SockRef, TcpKeepalive};
-use spinredis_crds::{Trigger, address::{AddressError, RedisAddress}};
+use spinredis_crds::{
+    Trigger,
+    address::{AddressError, RedisAddress},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -126,7 +129,9 @@ fn tls_config(trigger: &Trigger, references: &References) -> Result<ClientConfig
     match tls.and_then(|tls| tls.ca_from.as_ref()?.reference()) {
         Some(reference) => {
             for certificate in certificates(&references.bytes(&reference)?).map_err(|error| wrong(CA, format!("{reference} {error}")))? {
-                roots.add(certificate).map_err(|error| wrong(CA, format!("{reference} holds a certificate that cannot be used: {error}")))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| wrong(CA, format!("{reference} holds a certificate that cannot be used: {error}")))?;
             }
         }
         None => {
@@ -139,7 +144,9 @@ fn tls_config(trigger: &Trigger, references: &References) -> Result<ClientConfig
     let chain = certificates(&references.bytes(&certificate)?).map_err(|error| wrong(CLIENT, format!("{certificate} {error}")))?;
     let key_pem = references.bytes(&key)?;
     let private_key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| wrong(CLIENT, format!("{key} holds no PEM private key")))?;
-    builder.with_client_auth_cert(chain, private_key).map_err(|error| wrong(CLIENT, format!("Secret {} cannot be used: {error}", secret.secret_name)))
+    builder
+        .with_client_auth_cert(chain, private_key)
+        .map_err(|error| wrong(CLIENT, format!("Secret {} cannot be used: {error}", secret.secret_name)))
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {

@@ -155,7 +155,9 @@ fn reason(error: &SessionError) -> Reason {
         SessionError::Connect(ConnectError::Address { .. } | ConnectError::Certificate { .. }) => Reason::Invalid,
         SessionError::Auth { .. } | SessionError::NoPassword(_) => Reason::RedisAuthFailed,
         SessionError::Permission { .. } => Reason::RedisPermission,
-        SessionError::Connect(_) | SessionError::Refused { .. } | SessionError::Broken { .. } | SessionError::Silent(_) => Reason::RedisUnreachable,
+        SessionError::Connect(_) | SessionError::Refused { .. } | SessionError::Broken { .. } | SessionError::Silent(_) => {
+            Reason::RedisUnreachable
+        }
     }
 }
 

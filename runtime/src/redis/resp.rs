@@ -180,7 +180,11 @@ mod tests {
     struct OneByOne(std::collections::VecDeque<u8>);
 
     impl AsyncRead for OneByOne {
-        fn poll_read(mut self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>, buffer: &mut tokio::io::ReadBuf<'_>) -> std::task::Poll<std::io::Result<()>> {
+        fn poll_read(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            buffer: &mut tokio::io::ReadBuf<'_>,
+        ) -> std::task::Poll<std::io::Result<()>> {
             if let Some(byte) = self.0.pop_front() {
                 buffer.put_slice(&[byte]);
             }

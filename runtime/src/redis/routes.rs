@@ -45,7 +45,12 @@ impl Routes {
                     received: Instant::now(),
                 }),
                 Err(length) => {
-                    tracing::warn!(component = queue.component(), channel, length, "a message is larger than a message may be and was skipped");
+                    tracing::warn!(
+                        component = queue.component(),
+                        channel,
+                        length,
+                        "a message is larger than a message may be and was skipped"
+                    );
                     queue.count_too_large(*place);
                 }
             }

@@ -167,12 +167,14 @@ impl Session {
         let user = endpoint.username.as_deref();
         let parts: Vec<&[u8]> = [Some(&b"AUTH"[..]), user.map(str::as_bytes), Some(password.as_bytes())].into_iter().flatten().collect();
         match self.ask("AUTH", &parts).await {
-            Err(SessionError::Refused { address, error, .. } | SessionError::Permission { address, error, .. }) => Err(SessionError::Auth {
-                address,
-                user: user.map_or("the default user".to_owned(), |user| format!("user {user}")),
-                error,
-                origin: endpoint.password_origin.clone(),
-            }),
+            Err(SessionError::Refused { address, error, .. } | SessionError::Permission { address, error, .. }) => {
+                Err(SessionError::Auth {
+                    address,
+                    user: user.map_or("the default user".to_owned(), |user| format!("user {user}")),
+                    error,
+                    origin: endpoint.password_origin.clone(),
+                })
+            }
             other => other,
         }
     }
@@ -320,7 +322,10 @@ mod tests {
         let (a, b) = (Subscription::Channel("a".into()), Subscription::Pattern("b*".into()));
         let mut events = events(stream, &[a.clone(), b.clone()]);
         assert_eq!(events.next().await.unwrap(), Event::Subscribed(a.clone()));
-        assert_eq!(events.next().await.unwrap(), Event::Message { subscription: a, channel: "a".into(), payload: Ok(Bytes::from_static(b"hi")) });
+        assert_eq!(
+            events.next().await.unwrap(),
+            Event::Message { subscription: a, channel: "a".into(), payload: Ok(Bytes::from_static(b"hi")) }
+        );
         assert_eq!(events.next().await.unwrap(), Event::Refused(b, "NOPERM no".into()));
         assert!(matches!(events.next().await, Err(SessionError::Broken { error: ReadError::Closed, .. })));
     }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use spinredis_crds::{report::ServeStatus, Reason};
+use spinredis_crds::{Reason, report::ServeStatus};
 
 use super::session::Subscription;
 
@@ -74,7 +74,10 @@ impl SubscriptionState {
         let mut inner = self.inner();
         inner.refused.insert(subscription, error);
         let names: Vec<String> = inner.refused.iter().map(|(subscription, error)| format!("{} ({error})", subscription.name())).collect();
-        let message = format!("Redis refuses the subscription to {}: permit the channel for this user (ACL SETUSER … &CHANNEL +subscribe +psubscribe)", names.join(", "));
+        let message = format!(
+            "Redis refuses the subscription to {}: permit the channel for this user (ACL SETUSER … &CHANNEL +subscribe +psubscribe)",
+            names.join(", ")
+        );
         inner.set_problem(Reason::RedisPermission, message);
     }
 
@@ -133,7 +136,15 @@ impl SubscriptionState {
             None => (Reason::Progressing, format!("connecting: subscribed to {subscribed} of {wanted} channels and patterns")),
         };
         let since = inner.changed.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        ServeStatus { app: self.app.clone(), ready, subscribed, wanted, reason, message: spinredis_crds::report::shorten(&message, 2_000), since }
+        ServeStatus {
+            app: self.app.clone(),
+            ready,
+            subscribed,
+            wanted,
+            reason,
+            message: spinredis_crds::report::shorten(&message, 2_000),
+            since,
+        }
     }
 }
 

@@ -31,7 +31,9 @@ pub enum CredentialsError {
         file: String,
     },
     /// The file leaves the password to a program.
-    #[error("registry credentials {file} name a credential helper for {registry}, which is not supported: log in without one, or write the password into a file of its own")]
+    #[error(
+        "registry credentials {file} name a credential helper for {registry}, which is not supported: log in without one, or write the password into a file of its own"
+    )]
     Helper {
         /// Which file.
         file: String,

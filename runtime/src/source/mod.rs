@@ -89,7 +89,8 @@ impl Sources {
         }
         let source = component.source.oci.as_ref().ok_or(SourceError::None)?;
         let image = self.registries.pull(source).await?;
-        let wasm = decode::wasm(image.layer).map_err(|error| SourceError::Decode { what: format!("the layer of image {}", source.reference), error })?;
+        let wasm = decode::wasm(image.layer)
+            .map_err(|error| SourceError::Decode { what: format!("the layer of image {}", source.reference), error })?;
         Ok(Fetched { wasm, digest: image.digest })
     }
 }

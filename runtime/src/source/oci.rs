@@ -65,7 +65,9 @@ pub enum OciError {
         reference: String,
     },
     /// The registry wants other credentials.
-    #[error("registry {registry} refuses to give {reference} ({error}): name a Secret with its user and password in imagePullSecrets, or correct the one that is named")]
+    #[error(
+        "registry {registry} refuses to give {reference} ({error}): name a Secret with its user and password in imagePullSecrets, or correct the one that is named"
+    )]
     Denied {
         /// Host of the registry.
         registry: String,
@@ -95,7 +97,9 @@ pub enum OciError {
         wanted: String,
     },
     /// A whole Spin app.
-    #[error("image {0} is a whole Spin app, and source.oci takes the image of one component: push the component itself, for example with `wkg oci push`")]
+    #[error(
+        "image {0} is a whole Spin app, and source.oci takes the image of one component: push the component itself, for example with `wkg oci push`"
+    )]
     SpinApp(String),
     /// No layer, or several, that could be the component.
     #[error("image {reference} is not a component image: it has the layers {layers}, and exactly one of type application/wasm is wanted")]
@@ -137,7 +141,8 @@ impl Registries {
         });
         let failed = |error| explain(&registry, &source.reference, error);
         let auth = self.credentials.for_repository(&registry, reference.repository());
-        let (manifest, digest) = self.timed(&registry, &source.reference, client.pull_image_manifest(&reference, &auth)).await?.map_err(failed)?;
+        let (manifest, digest) =
+            self.timed(&registry, &source.reference, client.pull_image_manifest(&reference, &auth)).await?.map_err(failed)?;
         if let Some(wanted) = source.digest.as_ref().filter(|wanted| **wanted != digest) {
             return Err(OciError::DigestMismatch { reference: source.reference.clone(), found: digest, wanted: wanted.clone() });
         }
@@ -183,7 +188,9 @@ fn explain(registry: &str, reference: &str, error: OciDistributionError) -> OciE
             let first = text.lines().next().unwrap_or("authentication failed").to_owned();
             OciError::Denied { registry, reference, error: first }
         }
-        OciDistributionError::ServerError { code, .. } if [401, 403].contains(code) => OciError::Denied { registry, reference, error: format!("status {code}") },
+        OciDistributionError::ServerError { code, .. } if [401, 403].contains(code) => {
+            OciError::Denied { registry, reference, error: format!("status {code}") }
+        }
         OciDistributionError::ServerError { code: 404, .. } => OciError::NotFound { registry, reference },
         OciDistributionError::RegistryError { envelope, .. } => {
             let has = |codes: &[OciErrorCode]| envelope.errors.iter().any(|error| codes.contains(&error.code));

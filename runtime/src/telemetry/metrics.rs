@@ -138,9 +138,16 @@ impl Collector for Messages {
         let now = Instant::now();
         let mut bytes = encoder.encode_descriptor("queued_bytes", "Bytes that wait in the queue", None, MetricType::Gauge)?;
         for (queue, snapshot) in self.queues.iter().zip(&snapshots) {
-            bytes.encode_family(&[("component", queue.component())])?.encode_gauge(&i64::try_from(snapshot.queued_bytes).unwrap_or(i64::MAX))?;
+            bytes
+                .encode_family(&[("component", queue.component())])?
+                .encode_gauge(&i64::try_from(snapshot.queued_bytes).unwrap_or(i64::MAX))?;
         }
-        let mut age = encoder.encode_descriptor("oldest_queued_age", "Age of the message that waits longest", Some(&Unit::Seconds), MetricType::Gauge)?;
+        let mut age = encoder.encode_descriptor(
+            "oldest_queued_age",
+            "Age of the message that waits longest",
+            Some(&Unit::Seconds),
+            MetricType::Gauge,
+        )?;
         for (queue, snapshot) in self.queues.iter().zip(&snapshots) {
             let oldest = snapshot.oldest.map_or(0.0, |received| now.saturating_duration_since(received).as_secs_f64());
             age.encode_family(&[("component", queue.component())])?.encode_gauge(&oldest)?;
@@ -168,7 +175,12 @@ impl Collector for Subscription {
             .encode_descriptor("reconnects", "Connections lost after they had been subscribed", None, MetricType::Counter)?
             .encode_counter::<NoLabelSet, _, u64>(&self.state.reconnects(), None)?;
         encoder
-            .encode_descriptor("outage", "Time without all subscriptions; messages published then are lost", Some(&Unit::Seconds), MetricType::Counter)?
+            .encode_descriptor(
+                "outage",
+                "Time without all subscriptions; messages published then are lost",
+                Some(&Unit::Seconds),
+                MetricType::Counter,
+            )?
             .encode_counter::<NoLabelSet, _, u64>(&self.state.outage().as_secs_f64(), None)
     }
 }
