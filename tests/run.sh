@@ -32,7 +32,7 @@ trap finish EXIT
 tests/setup.sh test
 step "format" cargo fmt --all --check
 # Binaries first: the images and the process tests run exactly what is built here.
-cargo build --release --locked -p spinredis -p spin-redis-operator -p spinredis-crds
+cargo build --release --locked --workspace
 tests/guests/build.sh
 
 if [ -z "${KUBECONFIG:-}" ] || [ -z "${REGISTRY:-}" ]; then
@@ -48,6 +48,7 @@ tests/images.sh push "$REGISTRY"
 tests/redis-image.sh push "$REGISTRY"
 
 step "lints" cargo clippy --release --locked --workspace --all-targets -- -D warnings
+step "one TLS library" bash -c '! cargo tree --locked --workspace --edges all --prefix none | grep -E "^(ring|openssl-sys|native-tls) "'
 step "chart" helm lint --quiet charts/spin-redis-operator
 if command -v shellcheck >/dev/null; then
   mapfile -t scripts < <(git ls-files '*.sh' .ci/run)

@@ -78,7 +78,8 @@ pub struct PullSecret {
     pub name: String,
 }
 
-/// What several replicas do with one message.
+/// What several replicas do with one message: EachReplica: every replica handles every message, as Redis pub/sub
+/// delivers it. Required when replicas is above 1.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// Every replica handles every message.

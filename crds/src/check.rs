@@ -2,12 +2,14 @@
 //!
 //! The rules are read from the generated CRD, so `spinredis check` and the API server cannot disagree about them.
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
-use kube::core::cel::Validator;
+use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use serde_json::Value;
 
 use crate::{address::RedisAddress, crd, schema};
+
+const ADDRESS: &str = "spec.trigger.address";
 
 /// One thing that is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,26 +29,31 @@ impl fmt::Display for Finding {
     }
 }
 
+/// The schema and its rules; to derive and compile them takes far longer than to ask them.
+static SCHEMA: LazyLock<Value> = LazyLock::new(crd::schema);
+static RULES: LazyLock<CompiledSchema> = LazyLock::new(|| compile_schema(&SCHEMA));
+
 /// Everything that is wrong with an app, in the order of its fields. Rules are only asked of an app that has the shape of
 /// one, as in the API server.
 pub fn app(document: &Value) -> Vec<Finding> {
-    let schema = crd::schema();
-    let mut findings = schema::check(&schema, document);
+    let mut findings = schema::check(&SCHEMA, document);
     if findings.is_empty() {
-        findings = rules(&schema, document);
-        findings.extend(address(document));
+        findings = rules(document);
+        // One sentence about an address is enough.
+        if !findings.iter().any(|finding| finding.path == ADDRESS) {
+            findings.extend(address(document));
+        }
     }
     findings
 }
 
-fn rules(schema: &Value, document: &Value) -> Vec<Finding> {
-    let Err(errors) = Validator::new().validate(schema, document, None) else { return Vec::new() };
+fn rules(document: &Value) -> Vec<Finding> {
+    let Err(errors) = Validator::new().validate_compiled(&RULES, document, None) else { return Vec::new() };
     errors.into_vec().into_iter().map(|error| Finding { path: error.field_path, message: error.message }).collect()
 }
 
 /// What the rules for an address cannot say, such as a port above 65535.
 fn address(document: &Value) -> Option<Finding> {
-    let path = "spec.trigger.address";
     let text = document.pointer("/spec/trigger/address")?.as_str()?;
-    RedisAddress::parse(text).err().map(|error| Finding { path: path.to_owned(), message: error.to_string() })
+    RedisAddress::parse(text).err().map(|error| Finding { path: ADDRESS.to_owned(), message: error.to_string() })
 }

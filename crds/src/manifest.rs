@@ -116,6 +116,7 @@ impl Documents {
         };
         let found = text_of(&app, "apiVersion");
         if found != wanted {
+            let found = if found.is_empty() { "not given".to_owned() } else { found };
             return Err(ManifestError::ApiVersion { found, wanted });
         }
         Ok(Self { app, objects })

@@ -88,7 +88,7 @@ fn a_file_without_exactly_one_app_gets_a_sentence() {
     let app = fs::read_to_string(repository().join("tests/manifests/valid/smallest.yaml")).unwrap();
     for (text, part) in [
         ("kind: [", "the file is not YAML"),
-        ("\tkind: SpinRedisApp", "the file is not YAML"),
+        ("kind: SpinRedisApp", "apiVersion is not given"),
         ("", "holds no SpinRedisApp"),
         ("# nothing\n", "holds no SpinRedisApp"),
         ("just words", "holds no SpinRedisApp"),

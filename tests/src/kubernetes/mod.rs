@@ -1,0 +1,102 @@
+//! A real Kubernetes with the operator installed by its Helm chart, driven with kubectl and helm as a user would.
+//!
+//! The cluster is the one of `KUBECONFIG`; `REGISTRY` and `PRIVATE_REGISTRY` are registries that its pods reach. What the
+//! set-up makes stays for the next run: the release `spin-redis-operator` in the namespace `spin-redis-system`, and one
+//! Redis that most tests share, in `spinredis-tests`. A namespace of a test goes with the test.
+
+mod app;
+mod kubectl;
+mod namespace;
+mod redis;
+mod registries;
+
+use std::{process::Command, sync::OnceLock};
+
+use serde_json::{Value, json};
+
+pub use app::{app, component, condition, hello, oci, reason_of};
+pub use kubectl::{Watched, kubectl, kubectl_fails, kubectl_json, kubectl_with, watch};
+pub use namespace::Namespace;
+pub use redis::Redis;
+pub use registries::{Login, Registries};
+
+use crate::guests::repository;
+
+/// Namespace and name of the release.
+pub const OPERATOR_NAMESPACE: &str = "spin-redis-system";
+/// Name of the release, of the operator's Deployment and of its ServiceAccount.
+pub const OPERATOR: &str = "spin-redis-operator";
+/// Label of the namespaces of tests.
+const TEST_LABEL: &str = "spinredis.dev/test";
+const SHARED_NAMESPACE: &str = "spinredis-tests";
+
+/// What all tests share.
+pub struct Cluster {
+    /// Where component images are pushed.
+    pub registries: Registries,
+    /// A Redis without a password; tests use channels and users of their own on it.
+    pub redis: Redis,
+}
+
+/// The cluster, set up by the first test that asks.
+pub fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        let registries = Registries::from_environment();
+        // Of a run that was ended before its tests could clean up.
+        kubectl(&["delete", "namespace", "-l", TEST_LABEL, "--wait=false"]);
+        install(&registries);
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SHARED_NAMESPACE, "labels": {
+            "pod-security.kubernetes.io/enforce": "restricted",
+        }}});
+        kubectl_with(&["apply", "-f", "-"], &namespace.to_string());
+        let redis = Redis::start(SHARED_NAMESPACE, &registries);
+        Cluster { registries, redis }
+    })
+}
+
+/// Installs the chart, or brings it to the images of now. Digests, so that a new image is not hidden by an old one of the
+/// same tag on the node.
+fn install(registries: &Registries) {
+    let image = |name: &str| {
+        let digest = registries.digest(name);
+        json!({"repository": format!("{}/{name}", registries.open), "digest": digest})
+    };
+    let values = json!({
+        "image": image("spin-redis-operator"),
+        "runtime": {
+            "image": image("spinredis-runtime"),
+            "registries": [
+                {"host": registries.open, "plainHTTP": true},
+                {"host": registries.private.host, "plainHTTP": true},
+            ],
+        },
+        // A line for each reconcile, for the tests that wait for one.
+        "log": {"level": "info,spin_redis_operator::controller=debug"},
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), values.to_string()).unwrap();
+    let chart = repository().join("charts/spin-redis-operator");
+    let mut command = Command::new("helm");
+    command.args(["upgrade", "--install", OPERATOR]).arg(chart).args(["--namespace", OPERATOR_NAMESPACE, "--create-namespace"]);
+    let output = command.arg("--values").arg(file.path()).args(["--wait", "--timeout", "2m"]).output();
+    let output = output.unwrap_or_else(|error| panic!("helm cannot be started: {error}"));
+    if !output.status.success() {
+        let pods = kubectl(&["describe", "pods", "-n", OPERATOR_NAMESPACE]);
+        panic!("helm: {}\n{}{pods}", String::from_utf8_lossy(&output.stderr), operator_log_tail());
+    }
+}
+
+/// The operator's pod that is not on its way out.
+pub fn operator_pod() -> Value {
+    let pods = kubectl_json(&["get", "pods", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/component=operator"]);
+    let pods = pods["items"].as_array().unwrap().clone();
+    pods.into_iter().find(|pod| pod["metadata"]["deletionTimestamp"].is_null()).expect("the operator has a pod")
+}
+
+/// The end of the operator's log, for failures.
+fn operator_log_tail() -> String {
+    let deployment = format!("deployment/{OPERATOR}");
+    let log = kubectl::try_kubectl(&["logs", "-n", OPERATOR_NAMESPACE, &deployment, "--tail=40"], "");
+    log.unwrap_or_else(|error| error)
+}

@@ -1,0 +1,4 @@
+//! The product as its users meet it: installed with Helm on a real Kubernetes, driven with kubectl, with a real Redis and
+//! real registries. See `spinredis_tests::kubernetes` for what is set up and what stays.
+
+mod answers;
