@@ -77,7 +77,19 @@ mod tests {
 
     #[test]
     fn lists_may_be_repeated_or_separated_by_commas_and_their_order_does_not_matter() {
-        let args = Args::parse_from(["operator", "--runtime-image", "r", "--namespace", "b,a", "--namespace", "c", "--plain-http-registry", "", "--plain-http-registry", "x:5000"]);
+        let args = Args::parse_from([
+            "operator",
+            "--runtime-image",
+            "r",
+            "--namespace",
+            "b,a",
+            "--namespace",
+            "c",
+            "--plain-http-registry",
+            "",
+            "--plain-http-registry",
+            "x:5000",
+        ]);
         let options = args.into_options();
         assert_eq!(options.namespaces, ["a", "b", "c"]);
         assert_eq!(options.settings.plain_http_registries, ["x:5000"]);

@@ -110,7 +110,11 @@ async fn announce_when_ready(apps: Store<App>, scope: Scope, readiness: Readines
 }
 
 /// Watches the metadata of a kind; status changes show in it as well, by the resource version.
-fn metadata_of<K>(scope: &Scope, client: &Client, config: watcher::Config) -> impl Stream<Item = watcher::Result<PartialObjectMeta<K>>> + Send + use<K>
+fn metadata_of<K>(
+    scope: &Scope,
+    client: &Client,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Result<PartialObjectMeta<K>>> + Send + use<K>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
@@ -148,7 +152,8 @@ fn apps_from(apps: &Store<App>, config_map: &PartialObjectMeta<ConfigMap>) -> Ve
     let (name, namespace) = (config_map.name_any(), config_map.namespace());
     let is_source = |app: &App| {
         let components = app.0.iter().flat_map(|app| &app.spec.components);
-        app.namespace() == namespace && components.filter_map(|component| component.source.config_map.as_ref()).any(|source| source.name == name)
+        app.namespace() == namespace
+            && components.filter_map(|component| component.source.config_map.as_ref()).any(|source| source.name == name)
     };
     apps.state_filter(|app| is_source(app)).iter().map(|app| ObjectRef::from_obj(&**app)).collect()
 }
@@ -178,7 +183,9 @@ fn log(result: Reconciled, context: &Context) {
     match result {
         Ok((app, _)) => tracing::debug!(%app, "reconciled"),
         // The app went between the event and now.
-        Err(controller::Error::ObjectNotFound(app)) => context.succeeded(&format!("{}/{}", app.namespace.as_deref().unwrap_or_default(), app.name)),
+        Err(controller::Error::ObjectNotFound(app)) => {
+            context.succeeded(&format!("{}/{}", app.namespace.as_deref().unwrap_or_default(), app.name))
+        }
         Err(controller::Error::ReconcilerFailed(error, app)) => tracing::warn!(%app, "{error}"),
         Err(error) => tracing::error!("{error}"),
     }

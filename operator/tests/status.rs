@@ -162,9 +162,13 @@ fn problem(reason: Reason) -> Option<Problem> {
 
 #[test]
 fn an_app_is_ready_when_every_replica_of_its_newest_template_is() {
-    let seen = Seen { deployment: Some(deployment(1, 1, 1, 1, json!([]))), pods: vec![pod(NEW, prepared(), running(true))], ..Seen::default() };
+    let seen =
+        Seen { deployment: Some(deployment(1, 1, 1, 1, json!([]))), pods: vec![pod(NEW, prepared(), running(true))], ..Seen::default() };
     let status = seen.status();
-    assert_eq!(verdict(&status), ("Ready", "Subscribed".to_owned(), "1 of 1 replicas is subscribed to 2 channels and 1 pattern".to_owned()));
+    assert_eq!(
+        verdict(&status),
+        ("Ready", "Subscribed".to_owned(), "1 of 1 replicas is subscribed to 2 channels and 1 pattern".to_owned())
+    );
     assert_eq!((status.replicas, status.ready_replicas, status.selector.as_str()), (1, 1, "spinredis.dev/app=hello"));
     assert_eq!(condition(&status, "Available").0, "True");
     assert_eq!(condition(&status, "ComponentsReady").0, "True");
@@ -247,7 +251,13 @@ fn an_image_of_the_runtime_that_cannot_be_pulled_is_named_with_the_same_words_wh
     let [first, second] = [trying, waiting].map(|state| of_pod(pod(NEW, state, not_started())));
     assert_eq!(first, second);
     assert_eq!((first.0, first.1.as_str()), ("Reconciling", "ImagePullFailed"));
-    assert!(first.2.starts_with("the image of the runtime, r/runtime:v1, cannot be pulled: failed to pull and unpack image \"r/runtime:v1\": not found;"), "{}", first.2);
+    assert!(
+        first.2.starts_with(
+            "the image of the runtime, r/runtime:v1, cannot be pulled: failed to pull and unpack image \"r/runtime:v1\": not found;"
+        ),
+        "{}",
+        first.2
+    );
 }
 
 #[test]
@@ -271,7 +281,15 @@ fn a_pod_that_no_node_takes_repeats_the_scheduler() {
 #[test]
 fn a_running_unready_pod_is_believed_what_it_answers() {
     for reason in [Reason::RedisUnreachable, Reason::RedisAuthFailed, Reason::RedisPermission] {
-        let answer = ServeStatus { app: "default/hello".to_owned(), ready: false, subscribed: 0, wanted: 3, reason, message: "words of the runtime".to_owned(), since: 1 };
+        let answer = ServeStatus {
+            app: "default/hello".to_owned(),
+            ready: false,
+            subscribed: 0,
+            wanted: 3,
+            reason,
+            message: "words of the runtime".to_owned(),
+            since: 1,
+        };
         let serve = [(format!("hello-{NEW}"), answer)].into();
         let seen = Seen { pods: vec![pod(NEW, prepared(), running(false))], serve, ..Seen::default() };
         let status = seen.status();
@@ -282,7 +300,10 @@ fn a_running_unready_pod_is_believed_what_it_answers() {
 
 #[test]
 fn a_running_unready_pod_that_does_not_answer_is_starting() {
-    assert_eq!(of_pod(pod(NEW, prepared(), running(false))), ("Reconciling", "Progressing".to_owned(), format!("pod hello-{NEW} is starting")));
+    assert_eq!(
+        of_pod(pod(NEW, prepared(), running(false))),
+        ("Reconciling", "Progressing".to_owned(), format!("pod hello-{NEW} is starting"))
+    );
 }
 
 #[test]
@@ -335,7 +356,10 @@ fn after_a_bad_edit_the_app_is_available_and_the_cause_is_that_of_the_new_pod() 
     let pods = vec![pod(NEW, failed(&report(problem(Reason::NoHandler)), "Error"), not_started()), pod(OLD, prepared(), running(true))];
     let status = Seen { deployment: Some(deployment(1, 1, 1, 2, json!([]))), pods, ..Seen::default() }.status();
     assert_eq!(verdict(&status).1, "NoHandler");
-    assert_eq!(condition(&status, "Available"), ("True".to_owned(), "Subscribed".to_owned(), "1 pod is subscribed, of an earlier generation of the app".to_owned()));
+    assert_eq!(
+        condition(&status, "Available"),
+        ("True".to_owned(), "Subscribed".to_owned(), "1 pod is subscribed, of an earlier generation of the app".to_owned())
+    );
     assert_eq!(status.ready_replicas, 0);
 }
 
@@ -365,7 +389,9 @@ fn a_status_computed_again_later_is_the_same_and_times_change_only_with_their_co
     let again = Seen { subject: subject(1, Some(&first)), deployment: complete(), pods: ready(), now: later, ..Seen::default() }.status();
     assert_eq!(first, again);
 
-    let unready = Seen { subject: subject(1, Some(&first)), pods: vec![pod(NEW, prepared(), running(false))], now: later, ..Seen::default() }.status();
+    let unready =
+        Seen { subject: subject(1, Some(&first)), pods: vec![pod(NEW, prepared(), running(false))], now: later, ..Seen::default() }
+            .status();
     let time = |status: &SpinRedisAppStatus, type_: &str| {
         status.conditions.iter().find(|condition| condition.type_ == type_).unwrap().last_transition_time.0.to_string()
     };
@@ -375,7 +401,9 @@ fn a_status_computed_again_later_is_the_same_and_times_change_only_with_their_co
 
 #[test]
 fn scaling_to_zero_keeps_what_is_known_of_the_components() {
-    let first = Seen { deployment: Some(deployment(1, 1, 1, 1, json!([]))), pods: vec![pod(NEW, prepared(), running(true))], ..Seen::default() }.status();
+    let first =
+        Seen { deployment: Some(deployment(1, 1, 1, 1, json!([]))), pods: vec![pod(NEW, prepared(), running(true))], ..Seen::default() }
+            .status();
     let zero = Seen { subject: subject(0, Some(&first)), deployment: Some(deployment(0, 0, 0, 0, json!([]))), ..Seen::default() }.status();
     assert_eq!(zero.components, first.components);
     assert_eq!(condition(&zero, "ComponentsReady").0, "True");

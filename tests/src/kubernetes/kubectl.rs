@@ -38,16 +38,18 @@ pub fn kubectl_fails(args: &[&str], input: &str) -> String {
     }
 }
 
-/// What kubectl prints, or what it says on stderr when it fails.
-pub(super) fn try_kubectl(args: &[&str], input: &str) -> Result<String, String> {
+/// What kubectl prints, or what it says when it fails.
+pub fn try_kubectl(args: &[&str], input: &str) -> Result<String, String> {
     let mut child = start(args, Stdio::piped(), Stdio::piped());
     // It may end without reading what it is given.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        Ok(printed)
+    } else {
+        Err(format!("kubectl {}: {}{printed}", args.join(" "), String::from_utf8_lossy(&output.stderr)))
     }
-    Err(format!("kubectl {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr)))
 }
 
 fn start(args: &[&str], stdin: Stdio, stderr: Stdio) -> Child {

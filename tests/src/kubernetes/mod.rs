@@ -15,12 +15,12 @@ use std::{process::Command, sync::OnceLock};
 use serde_json::{Value, json};
 
 pub use app::{app, component, condition, hello, oci, reason_of};
-pub use kubectl::{Watched, kubectl, kubectl_fails, kubectl_json, kubectl_with, watch};
+pub use kubectl::{Watched, kubectl, kubectl_fails, kubectl_json, kubectl_with, try_kubectl, watch};
 pub use namespace::Namespace;
 pub use redis::Redis;
 pub use registries::{Login, Registries};
 
-use crate::guests::repository;
+use crate::{guests::repository, process::Process};
 
 /// Namespace and name of the release.
 pub const OPERATOR_NAMESPACE: &str = "spin-redis-system";
@@ -89,14 +89,29 @@ fn install(registries: &Registries) {
 
 /// The operator's pod that is not on its way out.
 pub fn operator_pod() -> Value {
-    let pods = kubectl_json(&["get", "pods", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/component=operator"]);
-    let pods = pods["items"].as_array().unwrap().clone();
-    pods.into_iter().find(|pod| pod["metadata"]["deletionTimestamp"].is_null()).expect("the operator has a pod")
+    wait_for_another_operator_pod("")
+}
+
+/// Waits until a pod of the operator other than this one is ready.
+pub fn wait_for_another_operator_pod(name: &str) -> Value {
+    let pods = ["pods", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/component=operator"];
+    watch("the operator is ready", &pods, |pods| {
+        let is_ready =
+            |pod: &Value| pod["status"]["containerStatuses"][0]["ready"] == true && pod["metadata"]["deletionTimestamp"].is_null();
+        let other = pods.iter().find(|(pod, object)| *pod != name && is_ready(object));
+        other.map(|(_, object)| object.clone()).ok_or_else(|| format!("{:?}", pods.keys()))
+    })
+}
+
+/// Waits for a line in the log of a pod of the operator.
+pub fn wait_for_operator_line(pod: &str, what: &str, found: impl Fn(&str) -> bool) {
+    let log = Process::start(Command::new("kubectl").args(["logs", "--follow", "-n", OPERATOR_NAMESPACE, pod]));
+    log.wait_for(what, |line| found(line).then_some(()));
 }
 
 /// The end of the operator's log, for failures.
 fn operator_log_tail() -> String {
     let deployment = format!("deployment/{OPERATOR}");
-    let log = kubectl::try_kubectl(&["logs", "-n", OPERATOR_NAMESPACE, &deployment, "--tail=40"], "");
+    let log = try_kubectl(&["logs", "-n", OPERATOR_NAMESPACE, &deployment, "--tail=40"], "");
     log.unwrap_or_else(|error| error)
 }

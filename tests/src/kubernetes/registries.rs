@@ -58,7 +58,9 @@ impl Registries {
         let client = Client::new(ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let digest = runtime.block_on(client.fetch_manifest_digest(&reference, &RegistryAuth::Anonymous));
-        digest.unwrap_or_else(|error| panic!("{image} ({error}): run `tests/images.sh push {}` and the same with redis-image.sh first", self.open))
+        digest.unwrap_or_else(|error| {
+            panic!("{image} ({error}): run `tests/images.sh push {}` and the same with redis-image.sh first", self.open)
+        })
     }
 
     /// Pushes a component to the registry without a password; gives its reference and digest.

@@ -2,3 +2,13 @@
 //! real registries. See `spinredis_tests::kubernetes` for what is set up and what stays.
 
 mod answers;
+mod manifests;
+mod measure;
+mod operator;
+mod ownership;
+mod redis;
+mod references;
+mod rollout;
+mod secrecy;
+mod sources;
+mod usability;

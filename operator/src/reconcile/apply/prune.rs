@@ -29,7 +29,8 @@ pub async fn config_maps(app: &Validated, current: &str, context: &Context) -> R
         return Ok(());
     }
     let replica_sets: Api<ReplicaSet> = Api::namespaced(context.client.clone(), app.namespace());
-    let named: BTreeSet<String> = replica_sets.list(&selected).await.map_err(failed(current))?.iter().filter(|set| has_pods(set)).flat_map(manifests).collect();
+    let named: BTreeSet<String> =
+        replica_sets.list(&selected).await.map_err(failed(current))?.iter().filter(|set| has_pods(set)).flat_map(manifests).collect();
     let config_maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), app.namespace());
     for found in old.into_iter().filter(|found| !named.contains(&found.name_any())) {
         let this_very_one = Preconditions { uid: found.uid(), resource_version: None };

@@ -50,7 +50,10 @@ pub fn template(app: &Validated, config_map: &str, sources: Option<&str>, settin
         tolerations: Some(["not-ready", "unreachable"].map(lost_node).into()),
         ..PodSpec::default()
     };
-    PodTemplateSpec { metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }), spec: Some(spec) }
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }),
+        spec: Some(spec),
+    }
 }
 
 fn prepare(app: &Validated, settings: &Settings) -> Container {

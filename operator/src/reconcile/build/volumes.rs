@@ -84,6 +84,8 @@ fn projection(kind: RefKind, name: String, items: Vec<KeyToPath>) -> VolumeProje
     let (items, optional) = (Some(items), Some(true));
     match kind {
         RefKind::Secret => VolumeProjection { secret: Some(SecretProjection { name, items, optional }), ..VolumeProjection::default() },
-        RefKind::ConfigMap => VolumeProjection { config_map: Some(ConfigMapProjection { name, items, optional }), ..VolumeProjection::default() },
+        RefKind::ConfigMap => {
+            VolumeProjection { config_map: Some(ConfigMapProjection { name, items, optional }), ..VolumeProjection::default() }
+        }
     }
 }

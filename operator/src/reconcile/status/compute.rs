@@ -45,7 +45,8 @@ pub struct Observation<'a> {
 
 /// Whether a pod was made from the newest template.
 pub fn is_of_template(pod: &Pod, deployment: Option<&Deployment>) -> bool {
-    let template = deployment.and_then(|deployment| deployment.spec.as_ref()?.template.metadata.as_ref()?.labels.as_ref()?.get(TEMPLATE_LABEL));
+    let template =
+        deployment.and_then(|deployment| deployment.spec.as_ref()?.template.metadata.as_ref()?.labels.as_ref()?.get(TEMPLATE_LABEL));
     template.is_some() && pod.labels().get(TEMPLATE_LABEL) == template
 }
 
@@ -105,11 +106,15 @@ fn phase(seen: &Observation<'_>, newest: &[&Pod], ready: usize) -> (Phase, Probl
     if counts.is_complete {
         let (reason, message) = match wanted {
             0 => (Reason::ScaledToZero, "the app is scaled to zero and handles no messages".to_owned()),
-            _ => (Reason::Subscribed, format!("{} subscribed to {}", of_replicas(ready, wanted), spec.map(subscriptions).unwrap_or_default())),
+            _ => (
+                Reason::Subscribed,
+                format!("{} subscribed to {}", of_replicas(ready, wanted), spec.map(subscriptions).unwrap_or_default()),
+            ),
         };
         return (Phase::Ready, Problem { reason, message });
     }
-    let problem = why_not(seen, newest, &counts).unwrap_or_else(|| Problem { reason: Reason::Progressing, message: under_way(ready, wanted, counts.replicas) });
+    let problem = why_not(seen, newest, &counts)
+        .unwrap_or_else(|| Problem { reason: Reason::Progressing, message: under_way(ready, wanted, counts.replicas) });
     (unready(&problem), problem)
 }
 
@@ -156,7 +161,8 @@ fn why_not(seen: &Observation<'_>, newest: &[&Pod], counts: &Counts) -> Option<P
         let why = refused.message.as_deref().unwrap_or("it gave no reason");
         found = Some(Problem { reason: Reason::PodRejected, message: format!("the cluster refuses the pods of this app: {why}") });
     }
-    let is_stuck = deployment_condition(seen.deployment, "Progressing", "False").is_some_and(|stuck| stuck.reason.as_deref() == Some("ProgressDeadlineExceeded"));
+    let is_stuck = deployment_condition(seen.deployment, "Progressing", "False")
+        .is_some_and(|stuck| stuck.reason.as_deref() == Some("ProgressDeadlineExceeded"));
     match found {
         Some(found) if is_stuck && !found.reason.is_stalled() => {
             let message = format!("nothing has moved for ten minutes; last: {}: {}", found.reason, found.message);
@@ -193,7 +199,10 @@ fn available(why: &Problem, ready: usize, old_ready: usize) -> Finding {
 fn components(seen: &Observation<'_>, newest: &[&Pod]) -> Vec<ComponentStatus> {
     let reported = newest.iter().filter_map(|pod| prepare_report(pod)).map(|report| report.components).find(|found| !found.is_empty());
     if let Some(reported) = reported {
-        return reported.into_iter().map(|component| ComponentStatus { id: component.id, digest: component.digest, handler: component.handler }).collect();
+        return reported
+            .into_iter()
+            .map(|component| ComponentStatus { id: component.id, digest: component.digest, handler: component.handler })
+            .collect();
     }
     let before = seen.subject.status.components.iter();
     match &seen.subject.app {

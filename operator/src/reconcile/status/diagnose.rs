@@ -23,7 +23,8 @@ pub fn is_stopping(pod: &Pod) -> bool {
 
 /// Whether `serve` runs and is not ready, so that it can be asked why.
 pub fn is_running_unready(pod: &Pod) -> bool {
-    !is_stopping(pod) && container(pod, SERVE).is_some_and(|serve| !serve.ready && serve.state.as_ref().is_some_and(|state| state.running.is_some()))
+    !is_stopping(pod)
+        && container(pod, SERVE).is_some_and(|serve| !serve.ready && serve.state.as_ref().is_some_and(|state| state.running.is_some()))
 }
 
 /// What `prepare` reported when it last ended.
@@ -86,14 +87,29 @@ fn cannot_start(pod: &str, container: &ContainerStatus) -> Option<Problem> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let why = waiting.message.as_deref().unwrap_or("the node gave no reason");
     match waiting.reason.as_deref()? {
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError" | "RegistryUnavailable"
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "ImageInspectError"
+        | "RegistryUnavailable"
         | "SignatureValidationFailed" => Some(problem(
             Reason::ImagePullFailed,
-            format!("the image of the runtime, {}, cannot be pulled: {}; check the runtime image that the operator was given, and that nodes may pull it", container.image, pull_error(why)),
+            format!(
+                "the image of the runtime, {}, cannot be pulled: {}; check the runtime image that the operator was given, and that nodes may pull it",
+                container.image,
+                pull_error(why)
+            ),
         )),
-        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" | "PreCreateHookError" | "PreStartHookError" | "PostStartHookError" => {
-            Some(problem(Reason::RuntimeFailed, format!("container {} of pod {pod} cannot be started: {}", container.name, shorten(why, MAX_FOREIGN_BYTES))))
-        }
+        "CreateContainerConfigError"
+        | "CreateContainerError"
+        | "RunContainerError"
+        | "PreCreateHookError"
+        | "PreStartHookError"
+        | "PostStartHookError" => Some(problem(
+            Reason::RuntimeFailed,
+            format!("container {} of pod {pod} cannot be started: {}", container.name, shorten(why, MAX_FOREIGN_BYTES)),
+        )),
         _ => None,
     }
 }
@@ -125,7 +141,8 @@ fn prepare_failed(pod: &str, ended: &ContainerStateTerminated) -> Problem {
         return problem(Reason::PrepareFailed, message.to_owned());
     }
     let text = ended.message.as_deref().unwrap_or_default().trim();
-    let silent = || format!("prepare ended with exit code {} without a reason; kubectl logs {pod} -c {PREPARE} may tell more", ended.exit_code);
+    let silent =
+        || format!("prepare ended with exit code {} without a reason; kubectl logs {pod} -c {PREPARE} may tell more", ended.exit_code);
     match serde_json::from_str::<PrepareReport>(text) {
         Ok(report) => report.problem.unwrap_or_else(|| problem(Reason::PrepareFailed, silent())),
         Err(_) if text.is_empty() => problem(Reason::PrepareFailed, silent()),
@@ -144,7 +161,9 @@ fn serve(pod: &str, container: &ContainerStatus, answer: Option<&ServeStatus>) -
     }
     let ended = last_end(container).filter(|ended| ended.exit_code != 0)?;
     if ended.reason.as_deref() == Some("OOMKilled") {
-        let message = format!("pod {pod} ran out of memory while it handled messages; raise spec.resources.limits.memory, or lower memoryLimit of the components");
+        let message = format!(
+            "pod {pod} ran out of memory while it handled messages; raise spec.resources.limits.memory, or lower memoryLimit of the components"
+        );
         return Some(problem(Reason::RuntimeFailed, message));
     }
     let text = ended.message.as_deref().map(last_words).filter(|text| !text.is_empty());

@@ -1,0 +1,53 @@
+//! What belongs to an app goes with it, and what belongs to somebody else is left alone.
+
+use serde_json::json;
+use spinredis_tests::kubernetes::{Namespace, cluster, condition, hello};
+
+#[test]
+fn a_deployment_of_somebody_else_is_left_as_it_is() {
+    let namespace = Namespace::new("name-conflict");
+    let redis = &cluster().redis;
+    let labels = json!({"app": "stranger"});
+    let container = json!({"name": "stranger", "image": "registry.example.com/stranger:v1"});
+    namespace.apply(&json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "greeter"}, "spec": {
+        "replicas": 0,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+    }}));
+    namespace.kubectl(&["rollout", "status", "deployment/greeter", "--timeout=60s"]);
+    let stranger = || {
+        let deployment = namespace.json(&["get", "deployment", "greeter", "--show-managed-fields"]);
+        (deployment["metadata"]["resourceVersion"].clone(), deployment["metadata"]["managedFields"].clone())
+    };
+    let before = stranger();
+
+    namespace.apply(&hello("greeter", &redis.address(), &namespace.channel("orders")));
+    let message = namespace.wait_for_reason("greeter", "NameConflict");
+    assert!(message.contains("Deployment greeter exists already"), "{message}");
+    let app = namespace.app("greeter");
+    assert_eq!(condition(&app, "Stalled")["status"], "True", "{app}");
+    assert_eq!(stranger(), before);
+    let made = namespace.json(&["get", "configmaps,replicasets,pods", "-l", "spinredis.dev/app=greeter"]);
+    assert_eq!(made["items"], json!([]), "nothing is made beside it");
+
+    namespace.kubectl(&["delete", "deployment", "greeter"]);
+    namespace.wait_until_ready("greeter");
+    namespace.assert_answers("greeter", redis, &namespace.channel("orders"));
+}
+
+#[test]
+fn a_deleted_app_takes_its_children_with_it() {
+    let namespace = Namespace::new("delete");
+    let redis = &cluster().redis;
+    let channel = namespace.channel("orders");
+    namespace.apply(&hello("greeter", &redis.address(), &channel));
+    namespace.wait_until_ready("greeter");
+    namespace.kubectl(&["delete", "spinredisapp", "greeter", "--timeout=60s"]);
+    let children = "deployments,replicasets,pods,configmaps";
+    namespace.kubectl(&["wait", "--for=delete", children, "-l", "spinredis.dev/app=greeter", "--timeout=60s"]);
+    let left = namespace.json(&["get", children, "-l", "spinredis.dev/app=greeter"]);
+    assert_eq!(left["items"], json!([]));
+    let guests = namespace.json(&["get", "configmap", "guests"]);
+    assert!(guests["metadata"]["deletionTimestamp"].is_null(), "what it only reads stays");
+    assert_eq!(redis.publish(&channel, "anybody?"), 0);
+}
