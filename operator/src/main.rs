@@ -44,7 +44,7 @@ fn start_logging(args: &Args) {
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     match args.log_format {
-        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
         LogFormat::Text => subscriber.init(),
     }
 }

@@ -6,6 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ pub const NAME: &str = "app";
 
 /// The files of an app.
 pub struct App {
-    folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 /// What `spinredis prepare` left.
@@ -44,7 +45,7 @@ impl App {
 
     /// An app with this manifest.
     pub fn from_text(manifest: &str) -> Self {
-        let app = Self { folder: tempfile::tempdir().unwrap() };
+        let app = Self { folder: Arc::new(tempfile::tempdir().unwrap()) };
         fs::write(app.file(), manifest).unwrap();
         fs::create_dir(app.refs()).unwrap();
         for name in guests::wat_names() {
@@ -133,7 +134,7 @@ impl App {
     pub fn serve(&self) -> Runtime {
         let prepared = self.prepare();
         assert_eq!(prepared.code, 0, "{}", prepared.log);
-        Runtime::start(&mut self.serve_command())
+        Runtime::start(&mut self.serve_command()).keeping(&self.folder)
     }
 
     /// The command line of `spinredis run`, for a test that adds to it.
@@ -145,7 +146,7 @@ impl App {
 
     /// Starts `spinredis run` and waits until it is subscribed.
     pub fn run(&self) -> Runtime {
-        let runtime = Runtime::start(&mut self.run_command());
+        let runtime = Runtime::start(&mut self.run_command()).keeping(&self.folder);
         runtime.ready();
         runtime
     }

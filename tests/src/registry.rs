@@ -115,7 +115,8 @@ pub fn push(reference: &str, bytes: &[u8], format: Format, login: Option<(&str, 
     let auth = login.map_or(RegistryAuth::Anonymous, |(user, password)| RegistryAuth::Basic(user.to_owned(), password.to_owned()));
     let (config_type, layer_type) = format.media_types();
     let layer = ImageLayer::new(bytes.to_vec(), layer_type.to_owned(), None);
-    let config = json!({"created": "2025-01-01T00:00:00Z", "architecture": "wasm", "os": "wasip2", "layerDigests": [layer.sha256_digest()]});
+    let config =
+        json!({"created": "2025-01-01T00:00:00Z", "architecture": "wasm", "os": "wasip2", "layerDigests": [layer.sha256_digest()]});
     let config = Config::new(config.to_string().into_bytes(), config_type.to_owned(), None);
     let client = Client::new(ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,8 +1,14 @@
 //! A running `spinredis`: its log, its health port, its end.
 
-use std::{env, path::PathBuf, process::Command, sync::OnceLock};
+use std::{
+    env,
+    path::PathBuf,
+    process::Command,
+    sync::{Arc, OnceLock},
+};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::{http, metrics::Metrics, process::Process, wait::eventually};
 
@@ -22,13 +28,21 @@ pub fn binary() -> PathBuf {
 pub struct Runtime {
     process: Process,
     health: OnceLock<String>,
+    /// Files it reads while it runs.
+    _files: Option<Arc<TempDir>>,
 }
 
 impl Runtime {
     /// Starts it. `run` and `serve` should have `--log-format json` and `--listen 127.0.0.1:0`, as
     /// [`App`](crate::app::App) gives them.
     pub fn start(command: &mut Command) -> Self {
-        Self { process: Process::start(command), health: OnceLock::new() }
+        Self { process: Process::start(command), health: OnceLock::new(), _files: None }
+    }
+
+    /// The same, with a folder that lives as long as the program.
+    pub(crate) fn keeping(mut self, files: &Arc<TempDir>) -> Self {
+        self._files = Some(files.clone());
+        self
     }
 
     /// Process id.

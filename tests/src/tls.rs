@@ -1,8 +1,6 @@
 //! Certificates for tests: a private authority, and servers and clients it vouches for.
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose};
 
 /// A certificate authority of our own.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);

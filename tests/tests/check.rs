@@ -47,7 +47,11 @@ fn every_wrong_manifest_gets_one_finding_that_names_the_field() {
         let expected = expected.unwrap_or_else(|| panic!("{} does not begin with `# expect: `", file.display()));
         let (code, lines) = check(&file);
         if code != 1 || lines.len() != 1 || !lines[0].starts_with(expected) {
-            wrong.push(format!("{}: exit code {code}\n  expected: {expected}\n  printed:  {}", file.display(), lines.join("\n            ")));
+            wrong.push(format!(
+                "{}: exit code {code}\n  expected: {expected}\n  printed:  {}",
+                file.display(),
+                lines.join("\n            ")
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -95,7 +99,7 @@ fn a_file_without_exactly_one_app_gets_a_sentence() {
         ("kind: Deployment\napiVersion: apps/v1\n", "holds no SpinRedisApp"),
         (&app.replace("v1alpha1", "v9"), "apiVersion is spinredis.dev/v9"),
         (&format!("{app}---\n{app}"), "holds 2 SpinRedisApps"),
-        (&app.replace("  id:", " id:"), "the file is not YAML"),
+        (&app.replace("    channels:", "   channels:"), "the file is not YAML"),
     ] {
         let (code, lines) = check_text(text);
         assert_eq!((code, lines.len()), (1, 1), "{text:?}: {lines:#?}");

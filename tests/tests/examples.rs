@@ -4,7 +4,12 @@ use std::{fs, path::PathBuf, process::Command};
 
 use serde_json::{Value, json};
 use spinredis_crds::manifest::Documents;
-use spinredis_tests::{app::run_command, guests::repository, redis::Redis, runtime::{Runtime, binary}};
+use spinredis_tests::{
+    app::run_command,
+    guests::repository,
+    redis::Redis,
+    runtime::{Runtime, binary},
+};
 
 fn example(name: &str) -> PathBuf {
     repository().join("examples").join(name)
@@ -82,7 +87,10 @@ fn the_config_map_holds_the_component_of_hello() {
 
 #[test]
 fn password_signs_in_with_its_secret() {
-    let redis = Redis::builder().line("user default on nopass ~* &* +@all").line("user greeter on >change-me resetchannels &greetings +subscribe").start();
+    let redis = Redis::builder()
+        .line("user default on nopass ~* &* +@all")
+        .line("user greeter on >change-me resetchannels &greetings +subscribe")
+        .start();
     let file = example("hello").join("hello.wat");
     let runtime = run("password", &redis, &["--component", &format!("greeter={}", file.display())]);
     assert_answers("password", &redis, &runtime);

@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use spinredis_crds::{manifest::sha256_digest, report::MAX_REPORT_BYTES};
 use spinredis_tests::{
     app::{App, Prepared, assert_no_stack_trace},
-    guests,
-    ports,
+    guests, ports,
     registry::{Format, Registry, docker_config},
     runtime::Runtime,
 };

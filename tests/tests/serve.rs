@@ -36,8 +36,15 @@ fn assert_answers(runtime: &Runtime, redis: &Redis, text: &str) {
     runtime.wait_for_guest("hello", &format!("Got message: {text}"));
 }
 
-/// `/readyz` says no with this reason, `/healthz` says yes, and nothing in the log is for programmers.
+/// It waits for this to be mended: the log says so once, `/readyz` and `/status` as long as it lasts.
 fn assert_waits(runtime: &Runtime, reason: &str, parts: &[&str]) {
+    let message = assert_unready(runtime, reason, parts);
+    let entry = runtime.wait_for_message(&message);
+    assert_eq!((&entry["level"], &entry["reason"]), (&json!("WARN"), &json!(reason)));
+}
+
+/// `/readyz` says no with this reason, `/healthz` says yes, and nothing in the log is for programmers.
+fn assert_unready(runtime: &Runtime, reason: &str, parts: &[&str]) -> String {
     let message = runtime.wait_for_reason(reason);
     for part in parts {
         assert!(message.contains(part), "`{part}` in `{message}`");
@@ -46,9 +53,8 @@ fn assert_waits(runtime: &Runtime, reason: &str, parts: &[&str]) {
     assert!(body.starts_with(reason), "{body}");
     assert_eq!(runtime.get("/healthz").0, 200);
     assert_eq!(runtime.metric("spinredis_subscribed", &[]), 0.0);
-    let entry = runtime.wait_for_message(&message);
-    assert_eq!(entry["level"], "WARN");
     assert_no_stack_trace(&runtime.log());
+    message
 }
 
 // ---- Signing in -----------------------------------------------------------------------------------------------------
@@ -104,15 +110,18 @@ fn a_refused_channel_is_named_the_others_work_and_it_recovers() {
     ]);
     let app = App::new(trigger, components).with("secret/redis/password", "sesame");
     let runtime = app.serve();
-    assert_waits(&runtime, "RedisPermission", &["secrets", "private.*", "NOPERM", "ACL SETUSER"]);
+    assert_unready(&runtime, "RedisPermission", &["secrets", "private.*", "NOPERM", "ACL SETUSER"]);
     let status = runtime.status();
     assert_eq!((&status["subscribed"], &status["wanted"]), (&json!(1), &json!(3)), "{status}");
     assert!(!status["message"].as_str().unwrap().contains("messages"), "{status}");
     redis.publish("messages", "meanwhile");
     runtime.wait_for_guest("hello", "Got message: meanwhile");
 
+    // They are asked for again every few seconds until Redis permits them, which the log need not repeat.
     let _: String = redis.command(&["ACL", "SETUSER", "anna", "&secrets", "&private.*"]);
     runtime.ready();
+    let refusals = runtime.entries().into_iter().filter(|entry| entry["message"].as_str().is_some_and(|text| text.contains("NOPERM")));
+    assert_eq!(refusals.count(), 2, "{}", runtime.log());
     redis.publish("secrets", "now");
     runtime.wait_for_guest("other", "Got message: now");
     redis.publish("private.1", "this too");
@@ -126,7 +135,7 @@ fn a_permission_that_is_taken_away_is_noticed() {
     let runtime = app(trigger).with("secret/redis/password", "sesame").serve();
     assert_answers(&runtime, &redis, "before");
     let _: String = redis.command(&["ACL", "SETUSER", "anna", "resetchannels", "&others"]);
-    assert_waits(&runtime, "RedisPermission", &["messages", "NOPERM"]);
+    assert_unready(&runtime, "RedisPermission", &["messages", "NOPERM"]);
 }
 
 #[test]
@@ -265,7 +274,11 @@ fn certificates_that_are_none_are_named() {
     let client = authority.client("app");
     for (certificate, key, parts) in [
         ("canary", client.key.as_str(), &["trigger.tls.clientCertificateFrom", "key tls.crt of Secret client", "no PEM certificate"][..]),
-        (client.certificate.as_str(), "canary", &["trigger.tls.clientCertificateFrom", "key tls.key of Secret client", "no PEM private key"]),
+        (
+            client.certificate.as_str(),
+            "canary",
+            &["trigger.tls.clientCertificateFrom", "key tls.key of Secret client", "no PEM private key"],
+        ),
         (client.certificate.as_str(), authority.client("other").key.as_str(), &["trigger.tls.clientCertificateFrom", "Secret client"]),
     ] {
         let app = app(tls_trigger(&redis, &json!({"clientCertificateFrom": {"secretName": "client"}})))
@@ -375,10 +388,9 @@ fn secrets_are_seen_nowhere() {
     let by_fields = json!({"address": redis.address(), "username": "anna", "passwordFrom": secret_key("redis", "password")});
     let by_url = json!({"addressFrom": secret_key("redis", "password")});
     let url = |password: &str| format!("redis://anna:{password}@127.0.0.1:{}", redis.port());
-    for (trigger, wrong, right) in [
-        (by_fields, "canary-wrong".to_owned(), "canary-password".to_owned()),
-        (by_url, url("canary-wrong"), url("canary-password")),
-    ] {
+    for (trigger, wrong, right) in
+        [(by_fields, "canary-wrong".to_owned(), "canary-password".to_owned()), (by_url, url("canary-wrong"), url("canary-password"))]
+    {
         let app = App::new(trigger, components.clone()).with("secret/api/token", "canary-token").with("secret/redis/password", wrong);
         let prepared = app.prepare();
         let mut runtime = Runtime::start(app.serve_command().env("SPINREDIS_LOG", "trace"));

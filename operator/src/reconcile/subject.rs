@@ -77,5 +77,6 @@ fn parse(mut object: DynamicObject) -> Result<SpinRedisApp, String> {
         fields.remove("status");
     }
     object.metadata.managed_fields = None;
-    object.try_parse().map_err(|error| error.to_string())
+    let document = serde_json::to_value(object).map_err(|error| error.to_string())?;
+    serde_json::from_value(document).map_err(|error| error.to_string())
 }

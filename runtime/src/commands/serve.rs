@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc, time::Instant};
 use spinredis_crds::{Component, defaults, manifest::Manifest};
 use tokio::{
     runtime::{Builder, Runtime},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -100,18 +100,19 @@ impl App {
             let durations = metrics.durations(queue.component());
             dispatchers.spawn_on(dispatch::run(queue, handler, durations), guests.handle());
         }
+        let mut signals = StopSignals::listen()?;
         let shutdown = CancellationToken::new();
         let receiving = tokio::spawn(self.receiver.run(shutdown.clone()));
         tracing::info!(app = %self.name, components = queues.len(), "serving");
 
-        stop_signal().await?;
+        signals.next().await;
         tracing::info!("stopping: unsubscribing and finishing what is queued; a second signal ends at once");
         state.stop();
         shutdown.cancel();
         let drained = drain(receiving, &queues, dispatchers);
         tokio::select! {
             () = drained => {}
-            second = stop_signal() => second?,
+            () = signals.next() => {}
         }
         ticking.abort();
         report(&queues);
@@ -165,15 +166,25 @@ fn report(queues: &[Arc<Queue>]) {
     }
 }
 
-async fn stop_signal() -> Result<(), CommandError> {
-    let failed = |error: std::io::Error| system("listening for signals", error.to_string());
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, listened to from the beginning so that none is missed.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> Result<Self, CommandError> {
+        let failed = |error: std::io::Error| system("listening for signals", error.to_string());
+        let listen = |kind| signal(kind).map_err(failed);
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn system(what: &'static str, error: String) -> CommandError {

@@ -2,6 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use wasmparser::{Parser, Payload};
+use wasmtime::{
+    Engine,
+    component::{
+        Component,
+        types::{ComponentItem, Type},
+    },
+};
 
 /// The interfaces through which a component can be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +55,11 @@ pub enum HandlerError {
     /// More than one handler.
     #[error("exports several Redis handlers, {0}: keep one of them")]
     Several(String),
+    /// A handler that cannot be called.
+    #[error(
+        "exports {0}, whose handle-message is missing or not func(message: list<u8>) -> result<_, error>: build it with the Redis trigger of a Spin SDK"
+    )]
+    Type(&'static str),
 }
 
 /// The handler that a component exports.
@@ -58,6 +70,27 @@ pub fn find(wasm: &[u8]) -> Result<HandlerKind, HandlerError> {
         [kind] => Ok(*kind),
         [] => Err(HandlerError::None { found: list(&exports), wanted: list(&HandlerKind::ALL.map(|kind| kind.interface().to_owned())) }),
         several => Err(HandlerError::Several(list(&several.iter().map(|kind| kind.interface().to_owned()).collect::<Vec<_>>()))),
+    }
+}
+
+/// Checks that a handler has the type it will be called with.
+pub fn check_type(engine: &Engine, component: &Component, kind: HandlerKind) -> Result<(), HandlerError> {
+    let wrong = HandlerError::Type(kind.interface());
+    let exports = component.component_type();
+    let Some(ComponentItem::ComponentInstance(interface)) = exports.get_export(engine, kind.interface()).map(|export| export.ty) else {
+        return Err(wrong);
+    };
+    let Some(ComponentItem::ComponentFunc(function)) = interface.get_export(engine, "handle-message").map(|export| export.ty) else {
+        return Err(wrong);
+    };
+    let takes: Vec<Type> = function.params().map(|(_, parameter)| parameter).collect();
+    let gives: Vec<Type> = function.results().collect();
+    match (takes.as_slice(), gives.as_slice()) {
+        ([Type::List(list)], [Type::Result(result)]) if list.ty() == Type::U8 && result.ok().is_none() => match (kind, result.err()) {
+            (HandlerKind::SpinSync, Some(Type::Enum(_))) | (HandlerKind::SpinAsync, Some(Type::Variant(_))) => Ok(()),
+            _ => Err(wrong),
+        },
+        _ => Err(wrong),
     }
 }
 

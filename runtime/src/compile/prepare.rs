@@ -130,6 +130,7 @@ fn compile(component: &ComponentSpec, fetched: Fetched, engines: &Engines, out: 
     let failed = |error: wasmtime::Error| PrepareError::Compile { component: id.clone(), error: format!("{error:#}") };
     let file = artifact::file_name(&sha256_digest(&fetched.wasm), &engine::compatibility(engine));
     let compiled = Component::new(engine, &fetched.wasm).map_err(failed)?;
+    handler::check_type(engine, &compiled, kind).map_err(|error| PrepareError::Handler { component: id.clone(), error })?;
     guest::Handler::link(engine, &compiled, kind)
         .map_err(|error| PrepareError::Import { component: id.clone(), error: one_line(&error) })?;
     artifact::write(out, &file, &compiled.serialize().map_err(failed)?)?;

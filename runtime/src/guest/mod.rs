@@ -110,7 +110,7 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// Resolves a component's imports and checks the type of its handler, without running any of it.
+    /// Resolves a component's imports, without running any of it.
     pub fn link(engine: &Engine, component: &Component, kind: HandlerKind) -> wasmtime::Result<()> {
         linked(engine, component, kind).map(drop)
     }

@@ -109,8 +109,10 @@ impl Receiver {
                     }
                 }
                 Event::Refused(subscription, error) => {
-                    tracing::warn!(channel = subscription.name(), "Redis refuses the subscription: {error}");
-                    self.state.refused(subscription, error);
+                    // It is asked for again and again; one line says it.
+                    if self.state.refused(subscription.clone(), error.clone()) {
+                        tracing::warn!(channel = subscription.name(), "Redis refuses the subscription: {error}");
+                    }
                 }
                 Event::Other => {}
             }

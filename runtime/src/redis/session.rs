@@ -126,8 +126,13 @@ pub struct Session {
     writer: WriteHalf<Box<dyn Stream>>,
 }
 
-/// Subscriptions that were asked for and not yet answered; Redis answers in the order of the commands.
-type Pending = Arc<Mutex<VecDeque<Subscription>>>;
+/// What was asked and not yet answered; Redis answers in the order of the commands, whether it permits them or not.
+type Pending = Arc<Mutex<VecDeque<Asked>>>;
+
+enum Asked {
+    Subscription(Subscription),
+    Ping,
+}
 
 /// The half that gives what Redis sends.
 pub struct Events {
@@ -207,13 +212,14 @@ impl Commands {
         let mut commands = Vec::new();
         for subscription in subscriptions {
             commands.extend(command(&[subscription.verb(), subscription.name().as_bytes()]));
-            lock(&self.pending).push_back(subscription);
+            lock(&self.pending).push_back(Asked::Subscription(subscription));
         }
         send(&mut self.writer, &self.address, &commands).await
     }
 
     /// Asks for an answer, to see whether the connection lives.
     pub async fn ping(&mut self) -> Result<(), SessionError> {
+        lock(&self.pending).push_back(Asked::Ping);
         send(&mut self.writer, &self.address, &command(&[b"PING"])).await
     }
 
@@ -238,20 +244,33 @@ impl Events {
 
     fn interpret(&mut self, frame: Frame) -> Event {
         match frame {
-            Frame::Error(error) => match lock(&self.pending).pop_front() {
-                Some(subscription) => Event::Refused(subscription, error),
-                None => Event::Other,
-            },
+            // A user may lack the permission for PING too: then the refusal is the sign of life.
+            Frame::Error(error) => self.answered().map_or(Event::Other, |subscription| Event::Refused(subscription, error)),
             Frame::Array(elements) => self.push(elements),
+            Frame::Simple(_) => self.pong(),
             _ => Event::Other,
         }
+    }
+
+    /// The subscription whose answer came, if the answer is to one.
+    fn answered(&mut self) -> Option<Subscription> {
+        match lock(&self.pending).pop_front() {
+            Some(Asked::Subscription(subscription)) => Some(subscription),
+            Some(Asked::Ping) | None => None,
+        }
+    }
+
+    fn pong(&mut self) -> Event {
+        lock(&self.pending).pop_front_if(|asked| matches!(asked, Asked::Ping));
+        Event::Other
     }
 
     fn push(&mut self, elements: Vec<Frame>) -> Event {
         let mut elements = elements.into_iter();
         let Some(Frame::Bulk(kind)) = elements.next() else { return Event::Other };
         match &kind[..] {
-            b"subscribe" | b"psubscribe" => lock(&self.pending).pop_front().map_or(Event::Other, Event::Subscribed),
+            b"subscribe" | b"psubscribe" => self.answered().map_or(Event::Other, Event::Subscribed),
+            b"pong" => self.pong(),
             b"message" => {
                 let Some(channel) = text(elements.next()) else { return Event::Other };
                 message(Subscription::Channel(channel.clone()), channel, elements.next())
@@ -277,7 +296,7 @@ fn broken(address: &str, error: ReadError) -> SessionError {
     SessionError::Broken { address: address.to_owned(), error }
 }
 
-fn lock(pending: &Pending) -> MutexGuard<'_, VecDeque<Subscription>> {
+fn lock(pending: &Pending) -> MutexGuard<'_, VecDeque<Asked>> {
     pending.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -309,10 +328,10 @@ fn message(subscription: Subscription, channel: String, payload: Option<Frame>) 
 mod tests {
     use super::*;
 
-    fn events(stream: &'static [u8], asked: &[Subscription]) -> Events {
+    fn events(stream: &'static [u8], asked: impl IntoIterator<Item = Asked>) -> Events {
         let stream: Box<dyn Stream> = Box::new(tokio::io::join(stream, tokio::io::sink()));
         let (reader, _) = tokio::io::split(stream);
-        let pending = Arc::new(Mutex::new(asked.iter().cloned().collect()));
+        let pending = Arc::new(Mutex::new(asked.into_iter().collect()));
         Events { address: "redis://test".into(), reader: Reader::new(reader, 10), pending }
     }
 
@@ -320,7 +339,7 @@ mod tests {
     async fn answers_belong_to_subscriptions_in_the_order_they_were_asked() {
         let stream = b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n-NOPERM no\r\n";
         let (a, b) = (Subscription::Channel("a".into()), Subscription::Pattern("b*".into()));
-        let mut events = events(stream, &[a.clone(), b.clone()]);
+        let mut events = events(stream, [a.clone(), b.clone()].map(Asked::Subscription));
         assert_eq!(events.next().await.unwrap(), Event::Subscribed(a.clone()));
         assert_eq!(
             events.next().await.unwrap(),
@@ -331,9 +350,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_refused_ping_is_no_refused_subscription() {
+        let stream = b"-NOPERM ping\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n-NOPERM b\r\n";
+        let (a, b) = (Subscription::Channel("a".into()), Subscription::Channel("b".into()));
+        let asked = [Asked::Ping, Asked::Subscription(a.clone()), Asked::Ping, Asked::Subscription(b.clone())];
+        let mut events = events(stream, asked);
+        let expected = [Event::Other, Event::Subscribed(a), Event::Other, Event::Refused(b, "NOPERM b".into())];
+        for event in expected {
+            assert_eq!(events.next().await.unwrap(), event);
+        }
+    }
+
+    #[tokio::test]
     async fn a_pattern_message_knows_its_channel_and_a_large_payload_its_length() {
         let stream = b"*4\r\n$8\r\npmessage\r\n$2\r\nb*\r\n$2\r\nbc\r\n$11\r\n12345678901\r\n";
-        let event = events(stream, &[]).next().await.unwrap();
+        let event = events(stream, []).next().await.unwrap();
         assert_eq!(event, Event::Message { subscription: Subscription::Pattern("b*".into()), channel: "bc".into(), payload: Err(11) });
     }
 }

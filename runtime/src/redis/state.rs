@@ -69,16 +69,17 @@ impl SubscriptionState {
         Some(missing)
     }
 
-    /// Redis refused a subscription.
-    pub fn refused(&self, subscription: Subscription, error: String) {
+    /// Redis refused a subscription. Returns whether that is news.
+    pub fn refused(&self, subscription: Subscription, error: String) -> bool {
         let mut inner = self.inner();
-        inner.refused.insert(subscription, error);
+        let news = inner.refused.insert(subscription, error.clone()) != Some(error);
         let names: Vec<String> = inner.refused.iter().map(|(subscription, error)| format!("{} ({error})", subscription.name())).collect();
         let message = format!(
             "Redis refuses the subscription to {}: permit the channel for this user (ACL SETUSER … &CHANNEL +subscribe +psubscribe)",
             names.join(", ")
         );
         inner.set_problem(Reason::RedisPermission, message);
+        news
     }
 
     /// The connection broke or could not be made. Returns whether that is news.

@@ -203,7 +203,13 @@ fn explain(registry: &str, reference: &str, error: OciDistributionError) -> OciE
             }
         }
         OciDistributionError::DigestError(_) => unavailable(format!("what it sent is damaged ({error})")),
-        OciDistributionError::RequestError(request) => unavailable(root_cause(request)),
+        OciDistributionError::RequestError(request) => unavailable(match root_cause(request) {
+            // What rustls says of an answer that is not TLS.
+            cause if cause.contains("InvalidContentType") => format!(
+                "it does not speak TLS ({cause}); if it speaks plain HTTP and that is good enough, add {registry} to the registries of the operator's settings with plainHTTP: true, or give --plain-http {registry}"
+            ),
+            cause => cause,
+        }),
         _ => unavailable(error.to_string()),
     }
 }

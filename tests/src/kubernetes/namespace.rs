@@ -155,9 +155,10 @@ impl Namespace {
         });
     }
 
-    /// The log of a pod so far.
+    /// The logs of a pod's containers so far; that of one which has not started is empty.
     pub fn log(&self, pod: &str) -> String {
-        self.kubectl(&["logs", pod, "--all-containers"])
+        let log = |container| try_kubectl(&["logs", pod, "-c", container, "-n", &self.name], "").unwrap_or_default();
+        ["prepare", "serve"].map(log).concat()
     }
 
     /// `/metrics` of a pod.

@@ -1,6 +1,6 @@
 //! What belongs to an app goes with it, and what belongs to somebody else is left alone.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use spinredis_tests::kubernetes::{Namespace, cluster, condition, hello};
 
 #[test]
@@ -50,4 +50,28 @@ fn a_deleted_app_takes_its_children_with_it() {
     let guests = namespace.json(&["get", "configmap", "guests"]);
     assert!(guests["metadata"]["deletionTimestamp"].is_null(), "what it only reads stays");
     assert_eq!(redis.publish(&channel, "anybody?"), 0);
+}
+
+#[test]
+fn a_child_that_somebody_deletes_or_changes_is_put_right() {
+    let namespace = Namespace::new("drift");
+    let redis = &cluster().redis;
+    let channel = namespace.channel("orders");
+    namespace.apply(&hello("greeter", &redis.address(), &channel));
+    namespace.wait_until_ready("greeter");
+    let uid = |object: &Value| object["metadata"]["uid"].clone();
+    let before = uid(&namespace.json(&["get", "deployment", "greeter"]));
+
+    namespace.kubectl(&["scale", "deployment", "greeter", "--replicas=3"]);
+    namespace.wait_for("the Deployment has one replica again", "deployment", "greeter", |deployment| {
+        if deployment["spec"]["replicas"] == 1 { Ok(()) } else { Err(deployment["spec"]["replicas"].to_string()) }
+    });
+    namespace.kubectl(&["delete", "configmaps,deployments", "-l", "spinredis.dev/app=greeter"]);
+    namespace.kubectl(&["wait", "--for=create", "deployment/greeter", "--timeout=60s"]);
+    assert_ne!(uid(&namespace.json(&["get", "deployment", "greeter"])), before);
+    namespace.wait_for("the new pod is ready", "deployment", "greeter", |deployment| {
+        if deployment["status"]["readyReplicas"] == 1 { Ok(()) } else { Err(deployment["status"].to_string()) }
+    });
+    namespace.wait_until_ready("greeter");
+    namespace.assert_answers("greeter", redis, &channel);
 }

@@ -69,7 +69,7 @@ mod tests {
             for body in [b"{}".to_vec(), vec![b'x'; 1 << 20]] {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut request = [0; 512];
-                stream.read(&mut request).await.unwrap();
+                let _ = stream.read(&mut request).await.unwrap();
                 stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\r\n").await.unwrap();
                 drop(stream.write_all(&body).await);
             }
