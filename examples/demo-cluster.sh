@@ -30,6 +30,8 @@ helm upgrade --install spin-redis-operator charts/spin-redis-operator --namespac
 echo "Applying a Redis and examples/configmap/app.yaml in the namespace default."
 sed "s#image: spinredis-test-redis#image: $redis#" tests/cluster/redis.yaml | kubectl apply -n default -f - >/dev/null
 kubectl rollout status -n default deployment/redis --timeout=120s >/dev/null
+# That of an earlier demo goes, so that the pod has the runtime that was built just now.
+kubectl delete -n default -f examples/configmap/app.yaml --ignore-not-found >/dev/null
 kubectl apply -n default -f examples/configmap/app.yaml
 kubectl wait -n default --for=condition=Ready spinredisapp/configmap --timeout=120s
 kubectl get -n default spinredisapps

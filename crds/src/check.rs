@@ -5,6 +5,7 @@
 use std::{fmt, sync::LazyLock};
 
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
+use regex::Regex;
 use serde_json::Value;
 
 use crate::{address::RedisAddress, crd, schema};
@@ -36,12 +37,42 @@ static RULES: LazyLock<CompiledSchema> = LazyLock::new(|| compile_schema(&SCHEMA
 /// Everything that is wrong with an app, in the order of its fields. Rules are only asked of an app that has the shape of
 /// one, as in the API server.
 pub fn app(document: &Value) -> Vec<Finding> {
+    let document = &without_nulls(document.clone());
     let mut findings = schema::check(&SCHEMA, document);
     if findings.is_empty() {
         findings = rules(document);
+        findings.extend(pod_metadata(document));
         // One sentence about an address is enough.
         if !findings.iter().any(|finding| finding.path == ADDRESS) {
             findings.extend(address(document));
+        }
+    }
+    findings
+}
+
+/// The document without fields that are null: the API server takes those for absent.
+fn without_nulls(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(|field| *field = without_nulls(field.take()));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = without_nulls(item.take())),
+        _ => {}
+    }
+    value
+}
+
+/// Names of labels and annotations, whose rule would cost the API server more than it grants a CRD.
+fn pod_metadata(document: &Value) -> Vec<Finding> {
+    static KEY: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new("^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$").ok());
+    let mut findings = Vec::new();
+    for field in ["labels", "annotations"] {
+        let names = document.pointer(&format!("/spec/pod/{field}")).and_then(Value::as_object).into_iter().flat_map(|fields| fields.keys());
+        for name in names.filter(|name| KEY.as_ref().is_some_and(|key| !key.is_match(name))) {
+            let message = format!("`{name}` is not a name that Kubernetes takes: write NAME or PREFIX/NAME, for example example.com/team");
+            findings.push(Finding { path: format!("spec.pod.{field}"), message });
         }
     }
     findings

@@ -36,7 +36,9 @@ pub struct Component {
     /// How long one call may take before it is stopped and counted as failed: 500ms, 30s, 1m30s. Default 30s, at most 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 32), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1ms') && duration(self) <= duration('1h')")
+    // What is not a duration at all has the pattern's message already.
+    #[x_kube(validation = Rule::new(
+        "!self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || (duration(self) >= duration('1ms') && duration(self) <= duration('1h'))")
         .message("timeout must be between 1ms and 1h"))]
     pub timeout: Option<String>,
     /// Linear memory that one instance may use, as a quantity: 64Mi, 1Gi. Default 128Mi; between 64Ki and 4Gi.
@@ -85,7 +87,7 @@ pub struct ConfigMapSource {
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
     /// Key in its data or binaryData: a component as wasm, gzip'd wasm or WAT (the text format).
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^([-_a-zA-Z0-9]|[.][-_a-zA-Z0-9])[-._a-zA-Z0-9]*$"))]
     pub key: String,
 }
 

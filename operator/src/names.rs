@@ -29,3 +29,11 @@ pub fn short_digest(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};
     spinredis_crds::manifest::hex(&Sha256::digest(bytes)[..5])
 }
+
+/// What the API server said, in its own words; the client's error repeats it with all its fields.
+pub fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}

@@ -186,6 +186,9 @@ impl Queue {
     pub fn finish(&self, subscription: usize, outcome: Result<(), FailureKind>) {
         let mut state = self.state();
         let counts = &mut state.counts[subscription];
+        if counts.in_flight == 0 {
+            return; // it was counted as abandoned a moment ago
+        }
         counts.in_flight -= 1;
         match outcome {
             Ok(()) => counts.handled += 1,

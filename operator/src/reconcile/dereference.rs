@@ -12,11 +12,11 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, core::PartialObjectMeta};
 use spinredis_crds::{SpinRedisApp, manifest::sha256_digest};
 
-use crate::names::short_digest;
+use crate::names::{short_digest, words};
 
 /// Why the sources of an app could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("ConfigMap {name}, which a component comes from, cannot be read: {source}")]
+#[error("ConfigMap {name}, which a component comes from, cannot be read: {}", words(source))]
 pub struct Error {
     name: String,
     source: kube::Error,

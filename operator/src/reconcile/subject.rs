@@ -10,9 +10,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use spinredis_crds::{SpinRedisApp, SpinRedisAppStatus};
 
+use crate::names::words;
+
 /// Why an app could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("SpinRedisApp {name} cannot be read: {source}")]
+#[error("SpinRedisApp {name} cannot be read: {}", words(source))]
 pub struct Error {
     name: String,
     source: kube::Error,

@@ -53,10 +53,16 @@ pub(super) fn serve(
     };
     let receiving = threads("receive", Builder::new_multi_thread().worker_threads(1))?;
     let guests = threads("guest", &mut Builder::new_multi_thread())?;
+    // From the very beginning: the first process of a container does not get a signal's ordinary effect.
+    let signals = {
+        let _entered = receiving.enter();
+        StopSignals::listen()?
+    };
     let app = App::load(manifest, Arc::new(references), engines, components)?;
-    let result = receiving.block_on(app.serve(engines.clone(), &guests, listen));
-    // A guest that ignores its deadline would otherwise keep the process from ending.
+    let result = receiving.block_on(app.serve(engines.clone(), &guests, listen, signals));
+    // Neither a guest that ignores its deadline nor a name lookup, which cannot be cancelled, keeps the process from ending.
     guests.shutdown_background();
+    receiving.shutdown_background();
     result
 }
 
@@ -86,7 +92,7 @@ impl App {
         Ok(Self { name, components, receiver })
     }
 
-    async fn serve(self, engines: Engines, guests: &Runtime, listen: Option<&str>) -> Result<(), CommandError> {
+    async fn serve(self, engines: Engines, guests: &Runtime, listen: Option<&str>, mut signals: StopSignals) -> Result<(), CommandError> {
         let queues: Vec<Arc<Queue>> = self.components.iter().map(|(queue, _)| queue.clone()).collect();
         let state = self.receiver.state.clone();
         let metrics = Arc::new(Metrics::new(queues.clone(), state.clone()));
@@ -100,12 +106,21 @@ impl App {
             let durations = metrics.durations(queue.component());
             dispatchers.spawn_on(dispatch::run(queue, handler, durations), guests.handle());
         }
-        let mut signals = StopSignals::listen()?;
         let shutdown = CancellationToken::new();
-        let receiving = tokio::spawn(self.receiver.run(shutdown.clone()));
+        let mut receiving = tokio::spawn(self.receiver.run(shutdown.clone()));
         tracing::info!(app = %self.name, components = queues.len(), "serving");
 
-        signals.next().await;
+        // A task only ends before it is asked to when it panicked. A pod that goes on without it would look healthy and do
+        // nothing, so the process ends and Kubernetes starts it again.
+        let ended = tokio::select! {
+            () = signals.next() => None,
+            _ = &mut receiving => Some("receiving messages"),
+            _ = dispatchers.join_next() => Some("calling a component"),
+        };
+        if let Some(what) = ended {
+            report(&queues);
+            return Err(system(what, "its task ended unexpectedly; this is a bug in spinredis".to_owned()));
+        }
         tracing::info!("stopping: unsubscribing and finishing what is queued; a second signal ends at once");
         state.stop();
         shutdown.cancel();

@@ -52,7 +52,7 @@ pub enum PrepareError {
     },
     /// A component imports what this runtime does not have.
     #[error(
-        "component {component} cannot be linked: {error}; it may import WASI 0.2 (0.3 too, with the asynchronous handler), and nothing else in this version"
+        "component {component} cannot be linked: {error}; it may import WASI 0.2 (and 0.3 with the asynchronous handler) but for HTTP, and nothing else in this version"
     )]
     Import {
         /// Id of the component.

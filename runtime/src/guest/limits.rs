@@ -5,16 +5,17 @@ use wasmtime::ResourceLimiter;
 /// Elements of all tables of an instance. A table of funcrefs takes 8 bytes an element.
 const MAX_TABLE_ELEMENTS: usize = 100_000;
 
-/// Counts the linear memories of an instance together and refuses growth beyond the limit.
+/// Counts the linear memories of an instance together, its tables together, and refuses growth beyond the limits.
 pub(super) struct MemoryLimit {
     limit: usize,
     used: usize,
+    table_elements: usize,
     refused: bool,
 }
 
 impl MemoryLimit {
     pub(super) fn new(bytes: u64) -> Self {
-        Self { limit: usize::try_from(bytes).unwrap_or(usize::MAX), used: 0, refused: false }
+        Self { limit: usize::try_from(bytes).unwrap_or(usize::MAX), used: 0, table_elements: 0, refused: false }
     }
 
     /// Whether growth was refused: then what looks like any other trap was want of memory.
@@ -34,7 +35,12 @@ impl ResourceLimiter for MemoryLimit {
         Ok(true)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= MAX_TABLE_ELEMENTS)
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let elements = self.table_elements.saturating_sub(current).saturating_add(desired);
+        if elements > MAX_TABLE_ELEMENTS {
+            return Ok(false);
+        }
+        self.table_elements = elements;
+        Ok(true)
     }
 }

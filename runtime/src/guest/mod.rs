@@ -155,7 +155,9 @@ impl Handler {
         let out_of_memory = store.data().memory.was_refused();
         match result {
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(Failure { kind: FailureKind::GuestError, message: format!("the handler returned {error}") }),
+            Ok(Ok(Err(error))) => {
+                Err(Failure { kind: FailureKind::GuestError, message: format!("the handler returned an error: {error}") })
+            }
             Ok(Err(_)) if out_of_memory => Err(Failure {
                 kind: FailureKind::OutOfMemory,
                 message: format!("the guest needs more than its memoryLimit of {} bytes", self.memory),
@@ -187,7 +189,7 @@ impl Linked {
             Linked::SpinSync(pre) => {
                 let guest = pre.instantiate_async(&mut *store).await?;
                 let result = guest.fermyon_spin_inbound_redis().call_handle_message(&mut *store, payload).await?;
-                Ok(result.map_err(|error| format!("{error:?}")))
+                Ok(result.map_err(|error| error.name().to_owned()))
             }
             Linked::SpinAsync(pre) => {
                 let guest = pre.instantiate_async(&mut *store).await?;
@@ -195,9 +197,20 @@ impl Linked {
                 let result = store
                     .run_concurrent(async |accessor| guest.spin_redis_inbound_redis().call_handle_message(accessor, payload).await)
                     .await??;
-                Ok(result.map_err(|error| format!("{error:?}")))
+                Ok(result.map_err(in_words))
             }
         }
+    }
+}
+
+/// An error of the asynchronous handler, by its name in the WIT or in the guest's own words.
+fn in_words(error: spin_async::spin::redis::redis::Error) -> String {
+    use spin_async::spin::redis::redis::Error;
+    match error {
+        Error::InvalidAddress => "invalid-address".to_owned(),
+        Error::TooManyConnections => "too-many-connections".to_owned(),
+        Error::TypeError => "type-error".to_owned(),
+        Error::Other(text) => text,
     }
 }
 

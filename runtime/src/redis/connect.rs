@@ -14,7 +14,7 @@ use spinredis_crds::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use tokio_rustls::TlsConnector;
 
@@ -93,6 +93,12 @@ impl Endpoint {
             None => ("trigger.address".to_owned(), trigger.address.clone().unwrap_or_default()),
         };
         let address = RedisAddress::parse(&text).map_err(|error| ConnectError::Address { field: field.clone(), error })?;
+        if trigger.tls.is_some() && !address.tls {
+            return Err(ConnectError::Certificate {
+                field: "trigger.tls",
+                error: format!("{field} must start with rediss:// (with two s)"),
+            });
+        }
         let (password, password_origin) = match &trigger.password_from {
             Some(from) => (Some(references.line(&from.reference())?), from.reference().to_string()),
             None => (address.password.clone(), field),
@@ -104,19 +110,22 @@ impl Endpoint {
     /// Opens the connection.
     pub async fn connect(&self) -> Result<Box<dyn Stream>, ConnectError> {
         let address = self.address.to_string();
-        timeout(CONNECT_TIMEOUT, self.open(&address)).await.unwrap_or(Err(ConnectError::Timeout(address)))
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        let tcp = timeout_at(deadline, self.open(&address)).await.unwrap_or_else(|_| Err(ConnectError::Timeout(address.clone())))?;
+        let Some(config) = &self.tls else { return Ok(Box::new(tcp)) };
+        let untrusted = |error| ConnectError::Tls { address: address.clone(), error };
+        let name = ServerName::try_from(self.address.host.clone()).map_err(|error| untrusted(io::Error::other(error)))?;
+        let handshake = timeout_at(deadline, TlsConnector::from(config.clone()).connect(name, tcp)).await;
+        Ok(Box::new(handshake.unwrap_or_else(|_| Err(io::Error::other("no answer to a TLS handshake"))).map_err(untrusted)?))
     }
 
-    async fn open(&self, address: &str) -> Result<Box<dyn Stream>, ConnectError> {
+    async fn open(&self, address: &str) -> Result<TcpStream, ConnectError> {
         let unreachable = |error| ConnectError::Tcp { address: address.to_owned(), error };
         let tcp = TcpStream::connect((self.address.host.as_str(), self.address.port)).await.map_err(unreachable)?;
         tcp.set_nodelay(true).map_err(unreachable)?;
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(3);
         SockRef::from(&tcp).set_tcp_keepalive(&keepalive).map_err(unreachable)?;
-        let Some(config) = &self.tls else { return Ok(Box::new(tcp)) };
-        let untrusted = |error| ConnectError::Tls { address: address.to_owned(), error };
-        let name = ServerName::try_from(self.address.host.clone()).map_err(|error| untrusted(io::Error::other(error)))?;
-        Ok(Box::new(TlsConnector::from(config.clone()).connect(name, tcp).await.map_err(untrusted)?))
+        Ok(tcp)
     }
 }
 

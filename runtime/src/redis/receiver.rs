@@ -49,9 +49,10 @@ impl Receiver {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut failures = 0_u32;
         while !shutdown.is_cancelled() {
-            let (subscribed, result) = self.session(&shutdown).await;
-            let Err(error) = result else { return };
-            failures = if subscribed { 1 } else { failures + 1 };
+            let started = Instant::now();
+            let Err(error) = self.session(&shutdown).await else { return };
+            // A server that accepts and then drops is no better than one that refuses.
+            failures = if started.elapsed() > BACKOFF_MAX { 1 } else { failures.saturating_add(1) };
             let message = error.to_string();
             if self.state.lost(reason(&error), message.clone()) {
                 tracing::warn!(reason = reason(&error).as_str(), "not subscribed: {message}");
@@ -64,20 +65,17 @@ impl Receiver {
         }
     }
 
-    /// One session from connect to its end, and whether all subscriptions were there. `Ok` means shutdown.
-    async fn session(&self, shutdown: &CancellationToken) -> (bool, Result<(), SessionError>) {
+    /// One session from connect to its end. `Ok` means shutdown.
+    async fn session(&self, shutdown: &CancellationToken) -> Result<(), SessionError> {
         let connect = async {
             let endpoint = Endpoint::resolve(&self.trigger, &self.references)?;
             Session::open(&endpoint, &self.client_name, MAX_MESSAGE_BYTES).await
         };
         let session = tokio::select! {
             session = connect => session,
-            () = shutdown.cancelled() => return (false, Ok(())),
+            () = shutdown.cancelled() => return Ok(()),
         };
-        let (mut events, mut commands) = match session {
-            Ok(session) => session.split(),
-            Err(error) => return (false, Err(error)),
-        };
+        let (mut events, mut commands) = session?.split();
         let heard = Mutex::new(Instant::now());
         let reading = self.read(&mut events, commands.address().to_owned(), &heard);
         tokio::pin!(reading);
@@ -89,7 +87,7 @@ impl Receiver {
         if ended.is_ok() {
             let _ = tokio::time::timeout(QUIT_TIMEOUT, reading).await;
         }
-        (self.state.is_ready(), ended)
+        ended
     }
 
     /// Reads events until the connection ends.
@@ -154,9 +152,9 @@ fn backoff(failures: u32, jitter: f64) -> Duration {
 fn reason(error: &SessionError) -> Reason {
     match error {
         SessionError::Connect(ConnectError::Reference(_)) => Reason::MissingReference,
-        SessionError::Connect(ConnectError::Address { .. } | ConnectError::Certificate { .. }) => Reason::Invalid,
-        SessionError::Auth { .. } | SessionError::NoPassword(_) => Reason::RedisAuthFailed,
+        SessionError::Auth { .. } | SessionError::NoPassword(_) | SessionError::ClientCertificate { .. } => Reason::RedisAuthFailed,
         SessionError::Permission { .. } => Reason::RedisPermission,
+        // A malformed address or certificate too: it comes from a Secret or ConfigMap, whose correction helps without an edit.
         SessionError::Connect(_) | SessionError::Refused { .. } | SessionError::Broken { .. } | SessionError::Silent(_) => {
             Reason::RedisUnreachable
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,7 +18,7 @@ use super::{
     resp::{Frame, ReadError, Reader, command},
 };
 
-/// How long Redis may take to answer a command while signing in.
+/// How long Redis may take to answer a command while signing in, or to take one at any time.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A channel or a pattern.
@@ -106,6 +107,14 @@ pub enum SessionError {
         /// Redis's own words.
         error: String,
     },
+    /// TLS was fine for us and not for the server.
+    #[error("{address} refuses our certificate, or that we present none: {error}; correct trigger.tls.clientCertificateFrom")]
+    ClientCertificate {
+        /// Server.
+        address: String,
+        /// What the TLS library says.
+        error: io::Error,
+    },
     /// The connection broke.
     #[error("the connection to {address} broke: {error}")]
     Broken {
@@ -115,7 +124,7 @@ pub enum SessionError {
         error: ReadError,
     },
     /// Nothing was heard for too long.
-    #[error("{0} did not answer PING: the connection is half-open")]
+    #[error("{0} does not answer any more: the connection is half-open")]
     Silent(String),
 }
 
@@ -159,17 +168,24 @@ impl Session {
         session.ask("CLIENT SETNAME", &[b"CLIENT", b"SETNAME", client_name.as_bytes()]).await.or_else(pass_over_refusal)?;
         if endpoint.address.database > 0 {
             let database = endpoint.address.database.to_string();
-            session.ask(&format!("SELECT {database}"), &[b"SELECT", database.as_bytes()]).await?;
+            match session.ask(&format!("SELECT {database}"), &[b"SELECT", database.as_bytes()]).await {
+                // Pub/sub does not know databases, so a user who may not select one subscribes all the same.
+                Err(SessionError::Permission { .. }) => {}
+                other => other?,
+            }
         }
         Ok(session)
     }
 
     async fn sign_in(&mut self, endpoint: &Endpoint) -> Result<(), SessionError> {
-        let Some(password) = &endpoint.password else {
-            // PING tells whether a password is wanted, so that the answer names the cause.
-            return self.ask("PING", &[b"PING"]).await.or_else(pass_over_refusal);
-        };
         let user = endpoint.username.as_deref();
+        let password = match (&endpoint.password, user) {
+            (Some(password), _) => password.as_str(),
+            // A user without a password (ACL `nopass`) takes any; to be somebody else instead would be wrong.
+            (None, Some(_)) => "",
+            // PING tells whether a password is wanted, so that the answer names the cause.
+            (None, None) => return self.ask("PING", &[b"PING"]).await.or_else(pass_over_refusal),
+        };
         let parts: Vec<&[u8]> = [Some(&b"AUTH"[..]), user.map(str::as_bytes), Some(password.as_bytes())].into_iter().flatten().collect();
         match self.ask("AUTH", &parts).await {
             Err(SessionError::Refused { address, error, .. } | SessionError::Permission { address, error, .. }) => {
@@ -289,11 +305,24 @@ async fn send(writer: &mut WriteHalf<Box<dyn Stream>>, address: &str, bytes: &[u
         writer.write_all(bytes).await?;
         writer.flush().await
     };
-    written.await.map_err(|error| broken(address, ReadError::Io(error)))
+    match timeout(ANSWER_TIMEOUT, written).await {
+        Ok(written) => written.map_err(|error| broken(address, ReadError::Io(error))),
+        Err(_) => Err(SessionError::Silent(address.to_owned())),
+    }
 }
 
 fn broken(address: &str, error: ReadError) -> SessionError {
-    SessionError::Broken { address: address.to_owned(), error }
+    let address = address.to_owned();
+    match error {
+        // With TLS 1.3 the server looks at our certificate after the handshake, and says so instead of an answer.
+        ReadError::Io(error) if is_alert(&error) => SessionError::ClientCertificate { address, error },
+        error => SessionError::Broken { address, error },
+    }
+}
+
+fn is_alert(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::AlertReceived(_)))
 }
 
 fn lock(pending: &Pending) -> MutexGuard<'_, VecDeque<Asked>> {

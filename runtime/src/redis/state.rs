@@ -58,7 +58,7 @@ impl SubscriptionState {
         let mut inner = self.inner();
         inner.refused.remove(&subscription);
         inner.subscribed.insert(subscription);
-        if inner.subscribed != self.wanted {
+        if inner.subscribed.len() < self.wanted.len() {
             return None;
         }
         inner.problem = None;
@@ -73,12 +73,9 @@ impl SubscriptionState {
     pub fn refused(&self, subscription: Subscription, error: String) -> bool {
         let mut inner = self.inner();
         let news = inner.refused.insert(subscription, error.clone()) != Some(error);
-        let names: Vec<String> = inner.refused.iter().map(|(subscription, error)| format!("{} ({error})", subscription.name())).collect();
-        let message = format!(
-            "Redis refuses the subscription to {}: permit the channel for this user (ACL SETUSER … &CHANNEL +subscribe +psubscribe)",
-            names.join(", ")
-        );
-        inner.set_problem(Reason::RedisPermission, message);
+        if news {
+            inner.changed = SystemTime::now();
+        }
         news
     }
 
@@ -133,6 +130,7 @@ impl SubscriptionState {
         let (reason, message) = match &inner.problem {
             _ if inner.stopping => (Reason::Progressing, "stopping: finishing what is queued".to_owned()),
             _ if ready => (Reason::Subscribed, format!("subscribed to {wanted} of {wanted} channels and patterns")),
+            _ if !inner.refused.is_empty() => (Reason::RedisPermission, describe_refused(&inner.refused)),
             Some((reason, message)) => (*reason, message.clone()),
             None => (Reason::Progressing, format!("connecting: subscribed to {subscribed} of {wanted} channels and patterns")),
         };
@@ -147,6 +145,20 @@ impl SubscriptionState {
             since,
         }
     }
+}
+
+/// One sentence that names the refused subscriptions, the first of them when they are many.
+fn describe_refused(refused: &BTreeMap<Subscription, String>) -> String {
+    const NAMED: usize = 10;
+    let names: Vec<String> = refused.iter().take(NAMED).map(|(subscription, error)| format!("{} ({error})", subscription.name())).collect();
+    let more = match refused.len() {
+        count if count > NAMED => format!(" and {} more", count - NAMED),
+        _ => String::new(),
+    };
+    format!(
+        "Redis refuses the subscription to {}{more}: permit the channel for this user (ACL SETUSER … &CHANNEL +subscribe +psubscribe)",
+        names.join(", ")
+    )
 }
 
 impl Inner {

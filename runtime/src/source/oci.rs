@@ -4,7 +4,14 @@
 //! `application/wasm`; tag-runtime.cncf.io/wgs/wasm/deliverables/wasm-oci-artifact) and a bare layer of a wasm media type.
 //! Registries speak HTTPS, except those named as plain HTTP in the configuration.
 
-use std::{future::Future, str::FromStr, time::Duration};
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    str::FromStr,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use oci_client::{
     Client, Reference,
@@ -12,7 +19,11 @@ use oci_client::{
     errors::{OciDistributionError, OciErrorCode},
     manifest::{OciDescriptor, OciImageManifest},
 };
-use spinredis_crds::{OciSource, report::Reason};
+use spinredis_crds::{
+    OciSource,
+    report::{Reason, shorten},
+};
+use tokio::io::AsyncWrite;
 
 use super::{MAX_COMPONENT_BYTES, credentials::Credentials};
 
@@ -26,6 +37,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long one image may take in all.
 const PULL_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How much of a registry's own words is repeated, in bytes.
+const MAX_FOREIGN_BYTES: usize = 300;
 
 /// The registries' settings and credentials.
 #[derive(Default)]
@@ -147,9 +161,9 @@ impl Registries {
             return Err(OciError::DigestMismatch { reference: source.reference.clone(), found: digest, wanted: wanted.clone() });
         }
         let layer = component_layer(&manifest, &source.reference)?;
-        let mut bytes = Vec::with_capacity(usize::try_from(layer.size).unwrap_or_default());
-        self.timed(&registry, &source.reference, client.pull_blob(&reference, layer, &mut bytes)).await?.map_err(failed)?;
-        Ok(Image { layer: bytes, digest })
+        let mut bounded = Bounded { bytes: Vec::new(), room: usize::try_from(layer.size).unwrap_or_default() };
+        self.timed(&registry, &source.reference, client.pull_blob(&reference, layer, &mut bounded)).await?.map_err(failed)?;
+        Ok(Image { layer: bounded.bytes, digest })
     }
 
     async fn timed<T>(&self, registry: &str, reference: &str, work: impl Future<Output = T>) -> Result<T, OciError> {
@@ -158,6 +172,31 @@ impl Registries {
             reference: reference.to_owned(),
             error: format!("no complete answer within {} s", PULL_TIMEOUT.as_secs()),
         })
+    }
+}
+
+/// Takes as many bytes as the manifest announced and no more: what a registry sends is only verified at its end.
+struct Bounded {
+    bytes: Vec<u8>,
+    room: usize,
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.len() > self.room {
+            return Poll::Ready(Err(io::Error::other("it sends more bytes than the image's manifest announces")));
+        }
+        self.room -= bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -184,9 +223,15 @@ fn explain(registry: &str, reference: &str, error: OciDistributionError) -> OciE
     match &error {
         OciDistributionError::ImageManifestNotFoundError(_) => OciError::NotFound { registry, reference },
         OciDistributionError::UnauthorizedError { .. } => OciError::Denied { registry, reference, error: "401 Unauthorized".to_owned() },
+        // The client calls every answer of a token server but 200 so.
         OciDistributionError::AuthenticationFailure(text) => {
-            let first = text.lines().next().unwrap_or("authentication failed").to_owned();
-            OciError::Denied { registry, reference, error: first }
+            let text = shorten(&text.split_whitespace().collect::<Vec<_>>().join(" "), MAX_FOREIGN_BYTES);
+            let upper = text.to_uppercase();
+            if upper.contains("UNAUTHORIZED") || upper.contains("DENIED") || text.is_empty() {
+                OciError::Denied { registry, reference, error: "it wants other credentials".to_owned() }
+            } else {
+                unavailable(format!("its token server says: {text}"))
+            }
         }
         OciDistributionError::ServerError { code, .. } if [401, 403].contains(code) => {
             OciError::Denied { registry, reference, error: format!("status {code}") }
@@ -210,7 +255,10 @@ fn explain(registry: &str, reference: &str, error: OciDistributionError) -> OciE
             ),
             cause => cause,
         }),
-        _ => unavailable(error.to_string()),
+        // Its text holds the whole body, an HTML page perhaps.
+        OciDistributionError::ServerError { code, .. } => unavailable(format!("it answers with status {code}")),
+        OciDistributionError::IoError(error) => unavailable(error.to_string()),
+        _ => unavailable(shorten(&error.to_string().split_whitespace().collect::<Vec<_>>().join(" "), MAX_FOREIGN_BYTES)),
     }
 }
 

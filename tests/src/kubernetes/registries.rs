@@ -59,7 +59,10 @@ impl Registries {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let digest = runtime.block_on(client.fetch_manifest_digest(&reference, &RegistryAuth::Anonymous));
         digest.unwrap_or_else(|error| {
-            panic!("{image} ({error}): run `tests/images.sh push {}` and the same with redis-image.sh first", self.open)
+            panic!(
+                "{image} ({error}): run `TAG=test tests/images.sh`, then the same with `push {}`, and redis-image.sh likewise",
+                self.open
+            )
         })
     }
 

@@ -49,9 +49,9 @@ fn the_example_with_a_password_signs_in_as_its_user_and_answers() {
     let namespace = Namespace::new("example-password");
     let user = namespace.name();
     cluster().redis.set_user(user, "change-me", user);
-    namespace.apply_text(
-        &fs::read_to_string(repository().join("examples/configmap/app.yaml")).unwrap().split("\n---\n").nth(1).unwrap().to_owned(),
-    );
+    // As the example says: the component is the one of examples/configmap.
+    let configmap = fs::read_to_string(repository().join("examples/configmap/app.yaml")).unwrap();
+    namespace.apply_text(configmap.split("\n---\n").find(|document| document.contains("kind: ConfigMap")).unwrap());
     namespace.apply_text(&example("password", &namespace, "greetings").replace("username: greeter", &format!("username: {user}")));
     namespace.wait_until_ready("password");
     assert!(cluster().redis.cli(&["CLIENT", "LIST"]).contains(&format!("user={user} ")));

@@ -8,7 +8,7 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
-use spinredis_tests::kubernetes::{Namespace, cluster, hello, operator_pod};
+use spinredis_tests::kubernetes::{Namespace, cluster, hello, kubectl_json, operator_pod};
 
 /// Lines of /proc/PID/status of the process that runs in a pod and has this in its command line.
 fn memory(pod: &str, program: &str) -> String {
@@ -35,8 +35,8 @@ fn milliseconds(time: Duration) -> u128 {
 fn measure_the_time_from_apply_to_the_first_message_and_the_memory_at_rest() {
     let namespace = Namespace::new("measure");
     let shared = &cluster().redis;
-    let address: Value = namespace_json("spinredis-tests", "app.kubernetes.io/name=redis");
-    let ip = address["status"]["podIP"].as_str().unwrap().to_owned();
+    let redis_pod = first_pod("spinredis-tests", "app.kubernetes.io/name=redis");
+    let ip = redis_pod["status"]["podIP"].as_str().unwrap().to_owned();
     let mut redis = redis::Client::open(format!("redis://{ip}:6379")).unwrap().get_connection().unwrap();
     let mut first_messages = Vec::new();
     for round in 0..6 {
@@ -76,8 +76,11 @@ fn measure_the_time_from_apply_to_the_first_message_and_the_memory_at_rest() {
             milliseconds(handled),
             milliseconds(ready)
         );
-        eprintln!("  serve: {}", memory(&pod, "serve"));
     }
+    namespace.apply(&hello("idle", &shared.address(), &namespace.channel("idle")));
+    namespace.wait_until_ready("idle");
+    eprintln!("serve, subscribed and never called: {}", memory(&namespace.pod_names("idle")[0], "serve"));
+    eprintln!("serve, after one message: {}", memory(&namespace.pod_names("round-5")[0], "serve"));
     first_messages.sort();
     eprintln!(
         "from the start of kubectl apply to the first handled message: median {} ms",
@@ -87,6 +90,6 @@ fn measure_the_time_from_apply_to_the_first_message_and_the_memory_at_rest() {
 }
 
 /// The first pod with a label.
-fn namespace_json(namespace: &str, label: &str) -> Value {
-    spinredis_tests::kubernetes::kubectl_json(&["get", "pods", "-n", namespace, "-l", label])["items"][0].clone()
+fn first_pod(namespace: &str, label: &str) -> Value {
+    kubectl_json(&["get", "pods", "-n", namespace, "-l", label])["items"][0].clone()
 }

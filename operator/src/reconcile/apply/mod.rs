@@ -18,7 +18,7 @@ use spinredis_crds::Reason;
 use super::{build::Children, validate::Validated};
 use crate::{
     context::Context,
-    names::{APPLIED_ANNOTATION, OPERATOR, short_digest},
+    names::{APPLIED_ANNOTATION, OPERATOR, short_digest, words},
 };
 
 /// Why a child could not be applied.
@@ -59,7 +59,7 @@ pub enum Error {
         message: String,
     },
     /// The API server could not be asked; this is tried again.
-    #[error("{kind} {name} could not be brought up to date, and is tried again: {source}")]
+    #[error("{kind} {name} could not be brought up to date, and is tried again: {}", words(source))]
     Api {
         /// Kind of the child.
         kind: &'static str,
@@ -81,11 +81,17 @@ impl Error {
         }
     }
 
+    /// An error of reading or removing a child: a refusal is about the operator's own rights and not about the app.
     fn of(kind: &'static str, name: &str, source: kube::Error) -> Self {
+        Error::Api { kind, name: name.to_owned(), source }
+    }
+
+    /// An error of writing a child.
+    fn of_write(kind: &'static str, name: &str, source: kube::Error) -> Self {
         match source {
             kube::Error::Api(status) if matches!(status.code, 400 | 422) => Error::Invalid { kind, message: status.message },
             kube::Error::Api(status) if status.code == 403 => Error::Refused { kind, message: status.message },
-            source => Error::Api { kind, name: name.to_owned(), source },
+            source => Error::of(kind, name, source),
         }
     }
 }
@@ -158,7 +164,7 @@ where
         // be somebody else's by now: without force their fields stand.
         let parameters = PatchParams { force: live.is_some(), ..PatchParams::apply(OPERATOR) };
         let written = self.api.patch(&self.name, &parameters, &Patch::Apply(&wanted)).await;
-        let written = written.map_err(|error| Error::of(self.kind, &self.name, error))?;
+        let written = written.map_err(|error| Error::of_write(self.kind, &self.name, error))?;
         self.context.metrics.wrote(self.kind);
         tracing::info!(app = %format!("{}/{}", self.app.namespace(), self.app.name()), "applied {} {}", self.kind, self.name);
         Ok(written)

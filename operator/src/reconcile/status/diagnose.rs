@@ -159,7 +159,16 @@ fn serve(pod: &str, container: &ContainerStatus, answer: Option<&ServeStatus>) -
         Some(_) => return Some(problem(Reason::Progressing, format!("pod {pod} is subscribed; its node has yet to see it"))),
         None => {}
     }
-    let ended = last_end(container).filter(|ended| ended.exit_code != 0)?;
+    let Some(ended) = last_end(container).filter(|ended| ended.exit_code != 0) else {
+        let is_running = container.state.as_ref().is_some_and(|state| state.running.is_some());
+        return is_running.then(|| {
+            let message = format!(
+                "pod {pod} runs and is not ready, and its port 8080 does not answer the operator (it just started, or a network policy is in \
+                 the way); kubectl logs {pod} -c {SERVE} tells why"
+            );
+            problem(Reason::Progressing, message)
+        });
+    };
     if ended.reason.as_deref() == Some("OOMKilled") {
         let message = format!(
             "pod {pod} ran out of memory while it handled messages; raise spec.resources.limits.memory, or lower memoryLimit of the components"

@@ -21,7 +21,10 @@ use super::{
     apply::is_controlled_by,
     subject::{Subject, untyped},
 };
-use crate::{context::Context, names};
+use crate::{
+    context::Context,
+    names::{self, words},
+};
 
 pub use compute::{Observation, compute};
 
@@ -29,7 +32,7 @@ pub use compute::{Observation, compute};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The children could not be read.
-    #[error("{kind} of the app cannot be read: {source}")]
+    #[error("{kind} of the app cannot be read: {}", words(source))]
     Read {
         /// What was asked for.
         kind: &'static str,
@@ -37,7 +40,7 @@ pub enum Error {
         source: kube::Error,
     },
     /// The status could not be written.
-    #[error("the status of the app cannot be written: {source}")]
+    #[error("the status of the app cannot be written: {}", words(source))]
     Write {
         /// What went wrong.
         source: kube::Error,
@@ -59,7 +62,10 @@ pub async fn report(subject: &Subject, outcome: &Result<Deployment, StepError>, 
     };
     let pods = pods_of(subject, context).await?;
     let asked = ask::unready(&pods, deployment.as_ref()).await;
+    // An API server that could not be asked once says nothing of pods that were fine; the reconcile is tried again.
+    let is_settled = subject.status.observed_generation == subject.generation && deployment.is_some();
     let problem = outcome.as_ref().err().map(StepError::problem);
+    let problem = problem.filter(|problem| problem.reason != spinredis_crds::Reason::Progressing || !is_settled);
     let status = compute(&Observation {
         subject,
         problem: problem.as_ref(),
