@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # `make test`: sets up what the tests need, runs all of them and ends with one line that sums them up.
-#   KUBECONFIG and REGISTRY   set both to use a cluster of yours; otherwise one is made here and removed at the end
+#   KUBECONFIG and REGISTRY   set both to use a cluster of yours, and with them PRIVATE_REGISTRY, PRIVATE_REGISTRY_USER and
+#                             PRIVATE_REGISTRY_PASSWORD for one that wants a password; both registries speak plain HTTP.
+#                             Without them a cluster is made here and removed at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 log=target/test.log
@@ -25,11 +27,19 @@ step() { # step NAME COMMAND…: a check that counts as one test
 finish() {
   local code=$?
   if [ -n "${own_cluster:-}" ]; then tests/cluster/cluster.sh down >/dev/null || true; fi
-  [ "$code" = 0 ] || echo "the tests ended early, with code $code" >&2
+  if [ -z "${summed_up:-}" ]; then
+    echo "the tests ended before they could be run, with code $code" >&2
+    echo "$checks_passed passed, $((checks_failed + 1)) failed"
+  fi
 }
 trap finish EXIT
 
 tests/setup.sh test
+if [ -n "${KUBECONFIG:-}" ] && [ -n "${REGISTRY:-}" ]; then
+  for tool in kubectl helm; do
+    command -v "$tool" >/dev/null || { echo "the tests of your cluster need $tool: install it, or unset KUBECONFIG to use a cluster made here" >&2; exit 1; }
+  done
+fi
 step "format" cargo fmt --all --check
 # Binaries first: the images and the process tests run exactly what is built here.
 cargo build --release --locked --workspace
@@ -58,6 +68,7 @@ step "tests" bash -o pipefail -c "cargo test --release --locked --workspace --no
 
 passed=$(sed -nE 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed.*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
 failed=$(sed -nE 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed.*/\2/p' "$log" | awk '{n += $1} END {print n + 0}')
+summed_up=1
 echo
 # A test program that could not be built or crashed has no result line; the step above has failed then.
 echo "$((passed + checks_passed)) passed, $((failed + checks_failed)) failed"

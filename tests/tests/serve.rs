@@ -100,6 +100,19 @@ fn a_user_signs_in_by_name() {
 }
 
 #[test]
+fn a_user_without_a_password_is_never_mistaken_for_the_default_user() {
+    let redis = Redis::builder().line("user anna on nopass ~* &* +@all").line("user bert on >sesame ~* &* +@all").start();
+    let trigger = |user: &str| json!({"address": redis.address(), "username": user});
+    let runtime = app(trigger("anna")).serve();
+    assert_answers(&runtime, &redis, "as anna");
+    let clients: String = redis.command(&["CLIENT", "LIST"]);
+    assert!(clients.lines().any(|line| line.contains(" user=anna ")), "{clients}");
+
+    let runtime = app(trigger("bert")).serve();
+    assert_waits(&runtime, "RedisAuthFailed", &["user bert"]);
+}
+
+#[test]
 fn a_refused_channel_is_named_the_others_work_and_it_recovers() {
     // The least that a user needs, and not a command more.
     let redis = Redis::builder().line("user anna on >sesame resetchannels &messages +subscribe +psubscribe").start();
@@ -160,7 +173,7 @@ fn a_url_of_a_secret_that_cannot_be_used_is_described_by_its_key() {
         ("", "must start with redis://"),
     ] {
         let runtime = app(json!({"addressFrom": secret_key("redis", "url")})).with("secret/redis/url", url).serve();
-        assert_waits(&runtime, "Invalid", &["trigger.addressFrom", "key url of Secret redis", part]);
+        assert_waits(&runtime, "RedisUnreachable", &["trigger.addressFrom", "key url of Secret redis", part]);
         assert!(!runtime.log().contains("canary"), "{}", runtime.log());
     }
 }
@@ -271,11 +284,19 @@ fn mutual_tls_presents_the_clients_certificate() {
 }
 
 #[test]
+fn tls_settings_are_never_dropped_for_an_address_that_turns_out_to_be_plain() {
+    let redis = Redis::start();
+    let trigger = json!({"addressFrom": secret_key("redis", "url"), "tls": {"caFrom": secret_key("ca", "ca.crt")}});
+    let runtime = app(trigger).with("secret/redis/url", redis.address()).with("secret/ca/ca.crt", "any").serve();
+    assert_waits(&runtime, "RedisUnreachable", &["trigger.tls", "key url of Secret redis", "rediss://"]);
+}
+
+#[test]
 fn certificates_that_are_none_are_named() {
     let authority = Authority::new("ours");
     let redis = Redis::builder().tls(&authority.server(&["127.0.0.1"]), None).start();
     let runtime = app(tls_trigger(&redis, &json!({}))).with("secret/ca/ca.crt", "canary").serve();
-    assert_waits(&runtime, "Invalid", &["trigger.tls.caFrom", "key ca.crt of Secret ca", "no PEM certificate"]);
+    assert_waits(&runtime, "RedisUnreachable", &["trigger.tls.caFrom", "key ca.crt of Secret ca", "no PEM certificate"]);
 
     let client = authority.client("app");
     for (certificate, key, parts) in [
@@ -292,7 +313,7 @@ fn certificates_that_are_none_are_named() {
             .with("secret/client/tls.crt", certificate)
             .with("secret/client/tls.key", key);
         let runtime = app.serve();
-        assert_waits(&runtime, "Invalid", parts);
+        assert_waits(&runtime, "RedisUnreachable", parts);
         assert!(!runtime.log().contains("canary"));
     }
 }
