@@ -39,6 +39,10 @@ static RULES: LazyLock<CompiledSchema> = LazyLock::new(|| compile_schema(&SCHEMA
 pub fn app(document: &Value) -> Vec<Finding> {
     let document = &without_nulls(document.clone());
     let mut findings = schema::check(&SCHEMA, document);
+    // The API server asks for it itself, so the schema does not.
+    if document.pointer("/metadata/name").and_then(Value::as_str).is_none_or(str::is_empty) {
+        findings.push(Finding { path: "metadata.name".to_owned(), message: "is missing and required".to_owned() });
+    }
     if findings.is_empty() {
         findings = rules(document);
         findings.extend(pod_metadata(document));

@@ -99,8 +99,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub refs: Option<PathBuf>,
     /// A referenced value, from a file or an environment variable: KIND/NAME/KEY=@FILE or KIND/NAME/KEY=env:VAR; may be repeated.
+    // Read as text here and parsed by the command: an error of the parser would repeat what may be a secret.
     #[arg(long = "ref", value_name = "REF")]
-    pub references: Vec<ReferenceValue>,
+    pub references: Vec<String>,
     /// Registry credentials, as `docker login` writes them (without this option none are used).
     #[arg(long, value_name = "FILE")]
     pub docker_config: Option<PathBuf>,

@@ -67,6 +67,16 @@ fn every_right_manifest_passes() {
 }
 
 #[test]
+fn a_field_without_a_value_counts_as_absent() {
+    let app = fs::read_to_string(repository().join("tests/manifests/valid/smallest.yaml")).unwrap();
+    let (code, lines) = check_text(app.clone() + "    timeout:\n    env: null\n  pod:\n");
+    assert_eq!(code, 0, "{lines:?}");
+    let (code, lines) = check_text(app.replace("channels: [messages]", "channels:"));
+    assert_eq!((code, lines.len()), (1, 1), "{lines:?}");
+    assert!(lines[0].contains("at least one channel"), "{lines:?}");
+}
+
+#[test]
 fn several_mistakes_are_all_found_at_once() {
     let (code, lines) = check_text(
         "

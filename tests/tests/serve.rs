@@ -113,6 +113,30 @@ fn a_user_without_a_password_is_never_mistaken_for_the_default_user() {
 }
 
 #[test]
+fn a_user_without_a_password_signs_in_by_name_too() {
+    let redis = Redis::builder().line("user anna on nopass ~* &* +@all").start();
+    let runtime = app(json!({"address": redis.address(), "username": "anna"})).serve();
+    assert_answers(&runtime, &redis, "as anna");
+    let clients: String = redis.command(&["CLIENT", "LIST"]);
+    assert!(clients.lines().any(|line| line.contains(" user=anna ") && line.contains(" sub=1 ")), "{clients}");
+}
+
+#[test]
+fn many_refused_channels_are_counted_and_the_first_are_named() {
+    let redis = Redis::builder().line("user anna on >sesame resetchannels +subscribe").start();
+    let channels: Vec<String> = (10..40).map(|n| format!("channel-{n}")).collect();
+    // The database may not be selected either, which a subscriber does not need.
+    let trigger = json!({"address": format!("{}/1", redis.address()), "username": "anna", "passwordFrom": secret_key("redis", "password")});
+    let app = App::new(trigger, json!([{"id": "hello", "channels": channels, "source": source("hello.wat")}]));
+    let runtime = app.with("secret/redis/password", "sesame").serve();
+    let message = runtime.eventually("all refusals are known", || {
+        let message = runtime.status()["message"].as_str().unwrap().to_owned();
+        if message.contains("and 20 more") { Ok(message) } else { Err(message) }
+    });
+    assert!(message.contains("channel-10 (NOPERM") && message.contains("channel-19") && !message.contains("channel-20"), "{message}");
+}
+
+#[test]
 fn a_refused_channel_is_named_the_others_work_and_it_recovers() {
     // The least that a user needs, and not a command more.
     let redis = Redis::builder().line("user anna on >sesame resetchannels &messages +subscribe +psubscribe").start();

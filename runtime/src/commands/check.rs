@@ -21,6 +21,6 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let count = documents.manifest().map(|manifest| manifest.spec.components.len()).unwrap_or_default();
-    say(format!("{}: nothing to find in {count} {}", args.file.display(), if count == 1 { "component" } else { "components" }));
+    say(format!("{}: is valid, nothing to find in {count} {}", args.file.display(), if count == 1 { "component" } else { "components" }));
     ExitCode::SUCCESS
 }

@@ -48,6 +48,9 @@ pub enum CommandError {
         /// The ids of the app.
         known: String,
     },
+    /// `--ref` is not written as it should be.
+    #[error("--ref: {0}")]
+    Reference(String),
     /// An environment variable of `--ref` is not set.
     #[error("--ref {reference}: the environment variable {variable} is not set")]
     UnsetVariable {
@@ -56,6 +59,11 @@ pub enum CommandError {
         /// Name of the variable.
         variable: String,
     },
+    /// References without a value.
+    #[error(
+        "no value for {0}: give it with --ref KIND/NAME/KEY=env:VAR or =@FILE, as a folder with --refs, or put the Secret or ConfigMap into the manifest's file"
+    )]
+    NoValue(String),
     /// Credentials cannot be used.
     #[error(transparent)]
     Credentials(#[from] crate::source::credentials::CredentialsError),

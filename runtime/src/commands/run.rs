@@ -8,7 +8,10 @@ use spinredis_crds::{Reference, check, manifest::Manifest};
 use super::{CommandError, read_manifest, serve};
 use crate::{
     cli::{ReferenceValue, RunArgs, ValueSource},
-    compile::{engine::Engines, prepare},
+    compile::{
+        engine::Engines,
+        prepare::{self, PrepareError},
+    },
     references::References,
     source::{Sources, credentials::Credentials, oci::Registries},
 };
@@ -43,9 +46,17 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
         .enable_all()
         .build()
         .map_err(|error| CommandError::System { what: "starting threads", error: error.to_string() })?;
-    runtime.block_on(prepare::prepare(&manifest, &sources, &engines, folder.path())).1?;
+    runtime.block_on(prepare::prepare(&manifest, &sources, &engines, folder.path())).1.map_err(on_a_laptop)?;
     drop(runtime);
     serve::serve(&manifest, references, &engines, folder.path(), args.listen.as_deref())
+}
+
+/// What is created in a cluster is given on the command line here.
+fn on_a_laptop(error: PrepareError) -> CommandError {
+    match error {
+        PrepareError::MissingReferences { names, .. } => CommandError::NoValue(names),
+        other => other.into(),
+    }
 }
 
 /// Puts another address into the manifest before it is checked, so that the same rules hold for it.
@@ -56,10 +67,11 @@ fn replace_address(app: &mut Value, address: &str) {
     }
 }
 
-fn given_values(given: &[ReferenceValue]) -> Result<BTreeMap<Reference, Vec<u8>>, CommandError> {
+fn given_values(given: &[String]) -> Result<BTreeMap<Reference, Vec<u8>>, CommandError> {
     given
         .iter()
-        .map(|value| {
+        .map(|text| {
+            let value: ReferenceValue = text.parse().map_err(CommandError::Reference)?;
             let bytes = match &value.source {
                 ValueSource::File(path) => {
                     fs::read(path).map_err(|error| CommandError::File { path: path.display().to_string(), error })?

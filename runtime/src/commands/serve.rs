@@ -118,19 +118,19 @@ impl App {
             _ = dispatchers.join_next() => Some("calling a component"),
         };
         if let Some(what) = ended {
-            report(&queues);
+            report(&queues, "the process ends early");
             return Err(system(what, "its task ended unexpectedly; this is a bug in spinredis".to_owned()));
         }
         tracing::info!("stopping: unsubscribing and finishing what is queued; a second signal ends at once");
         state.stop();
         shutdown.cancel();
         let drained = drain(receiving, &queues, dispatchers);
-        tokio::select! {
-            () = drained => {}
-            () = signals.next() => {}
-        }
+        let why = tokio::select! {
+            () = drained => "the time to drain was up",
+            () = signals.next() => "a second signal ended the process",
+        };
         ticking.abort();
-        report(&queues);
+        report(&queues, why);
         Ok(())
     }
 }
@@ -171,12 +171,12 @@ async fn drain(receiving: tokio::task::JoinHandle<()>, queues: &[Arc<Queue>], mu
     }
 }
 
-/// Counts and names what was left when the time was up.
-fn report(queues: &[Arc<Queue>]) {
+/// Counts and names what was left, and why.
+fn report(queues: &[Arc<Queue>], why: &str) {
     for queue in queues {
         let abandoned = queue.abandon();
         if abandoned > 0 {
-            tracing::error!(component = queue.component(), abandoned, "messages were not handled: the time to drain was up");
+            tracing::error!(component = queue.component(), abandoned, "messages were not handled: {why}");
         }
     }
 }

@@ -24,8 +24,13 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
     /// Referenced keys that do not exist.
-    #[error("{0}")]
-    MissingReferences(String),
+    #[error("{message}")]
+    MissingReferences {
+        /// The references.
+        names: String,
+        /// The whole sentence.
+        message: String,
+    },
     /// A component cannot be fetched.
     #[error("component {component}: {error}")]
     Source {
@@ -69,7 +74,7 @@ impl PrepareError {
     /// How the app's status calls it.
     pub fn reason(&self) -> Reason {
         match self {
-            PrepareError::MissingReferences(_) => Reason::MissingReference,
+            PrepareError::MissingReferences { .. } => Reason::MissingReference,
             PrepareError::Source { error, .. } => error.reason(),
             PrepareError::Handler { error: HandlerError::Malformed(_), .. } | PrepareError::Compile { .. } | PrepareError::Artifact(_) => {
                 Reason::PrepareFailed
@@ -111,7 +116,8 @@ async fn prepare_all(manifest: &Manifest, sources: &Sources, engines: &Engines, 
     }
     let missing = sources.references.missing(&references);
     if !missing.is_empty() {
-        return Err(PrepareError::MissingReferences(describe_missing(&missing)));
+        let names = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        return Err(PrepareError::MissingReferences { message: describe_missing(&missing), names });
     }
     for component in &manifest.spec.components {
         let fetched = sources.fetch(component).await.map_err(|error| PrepareError::Source { component: component.id.clone(), error })?;

@@ -55,7 +55,7 @@ impl Receiver {
             failures = if started.elapsed() > BACKOFF_MAX { 1 } else { failures.saturating_add(1) };
             let message = error.to_string();
             if self.state.lost(reason(&error), message.clone()) {
-                tracing::warn!(reason = reason(&error).as_str(), "not subscribed: {message}");
+                tracing::warn!(reason = reason(&error).as_str(), "not subscribed, and trying again: {message}");
             }
             let wait = backoff(failures, rand::rng().random_range(0.5..1.0));
             tokio::select! {
