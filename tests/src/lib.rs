@@ -7,6 +7,7 @@ pub mod app;
 pub mod guests;
 pub mod http;
 pub mod kubernetes;
+pub mod manifests;
 pub mod metrics;
 pub mod ports;
 pub mod process;

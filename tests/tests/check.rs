@@ -5,13 +5,9 @@
 //! same files; where it does so in words of its own, and not with a rule's sentence, a second line says which:
 //! `# api-server: WORDS`, or `# api-server: accepts` for what only `check` can know.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
-use spinredis_tests::{app::assert_no_stack_trace, guests::repository, runtime::binary};
+use spinredis_tests::{app::assert_no_stack_trace, guests::repository, manifests::manifests, runtime::binary};
 
 /// Exit code and lines of `spinredis check -f FILE`, which must all be on stdout.
 fn check(file: &Path) -> (i32, Vec<String>) {
@@ -28,14 +24,6 @@ fn check_text(text: impl AsRef<[u8]>) -> (i32, Vec<String>) {
     let file = folder.path().join("app.yaml");
     fs::write(&file, text).unwrap();
     check(&file)
-}
-
-fn manifests(folder: &str) -> Vec<PathBuf> {
-    let folder = repository().join("tests/manifests").join(folder);
-    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(!files.is_empty());
-    files
 }
 
 #[test]

@@ -1,22 +1,14 @@
 //! The API server refuses every wrong manifest with a sentence, and takes every right one. The files are those of
 //! `spinredis check`; its test tells what their first lines mean.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use serde_json::json;
 use spinredis_crds::manifest::Documents;
 use spinredis_tests::{
-    guests::repository,
     kubernetes::{cluster, try_kubectl},
+    manifests::manifests,
 };
-
-fn manifests(folder: &str) -> Vec<PathBuf> {
-    let folder = repository().join("tests/manifests").join(folder);
-    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(!files.is_empty());
-    files
-}
 
 /// What kubectl says of a manifest that the API server is asked about.
 fn dry_run(manifest: &str) -> Result<String, String> {
