@@ -3,7 +3,7 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: help setup build fmt lint crds guests images cluster cluster-down demo demo-cluster test test-fast
+.PHONY: help setup build fmt lint crds guests images cluster cluster-down demo demo-cluster test test-fast fuzz
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -43,6 +43,10 @@ demo-cluster: ## The same through the operator, on a real Kubernetes that stays 
 
 test-fast: ## The tests that need no cluster, no registry and no Redis
 	cargo test --release --locked --workspace --lib --bins
+
+# Targets run side by side, so more of them than processors get less each.
+fuzz: ## Fuzz everything that reads what strangers wrote (FUZZ_SECONDS for each target, TARGET for one)
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),300) cargo test --release --locked -p spinredis --test fuzz -- --nocapture $(TARGET)
 
 test: ## Everything: format, lints, unit tests, real Redis, real registry, real Kubernetes
 	tests/run.sh

@@ -4,7 +4,8 @@
 #   setup.sh TARGET…
 #     demo      a Redis server and a C compiler, for `make demo`; Rust has to be there
 #     cluster   what tests/cluster/cluster.sh and the image scripts run; Go, when the cluster's programs are not built
-#     test      both, and a registry; with KUBECONFIG and REGISTRY set, that cluster is used and none is prepared for
+#     guests    what tests/guests/build.sh runs; Rust has to be there
+#     test      all of them, and a registry; with KUBECONFIG and REGISTRY set, that cluster is used and none is prepared for
 # The Redis and registry services that the packages bring are not started: ours run on ports and folders of their own.
 set -euo pipefail
 bin=${BIN:-$(dirname "${BASH_SOURCE[0]}")/../target/tools/bin}
@@ -29,6 +30,13 @@ demo() {
   need cc gcc libc6-dev
   need redis-server redis-server
   need redis-cli redis-tools
+}
+
+guests() { # what tests/guests/build.sh needs beside Rust, for guests in JavaScript, Python and C
+  need node nodejs
+  need npm npm
+  need python3 python3 python3-venv
+  python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 }
 
 go_compiler() {
@@ -77,13 +85,14 @@ registry() {
 [ $# -gt 0 ] || set -- --help
 for target in "$@"; do
   case $target in
-    demo | cluster) $target ;;
+    demo | cluster | guests) $target ;;
     test)
       demo
+      guests
       if [ -n "${KUBECONFIG:-}" ] && [ -n "${REGISTRY:-}" ]; then registry; else cluster; fi
       ;;
     *)
-      echo "usage: tests/setup.sh demo|cluster|test…" >&2
+      echo "usage: tests/setup.sh demo|cluster|guests|test…" >&2
       exit 2
       ;;
   esac

@@ -6,7 +6,13 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{component::Component, status::SpinRedisAppStatus, trigger::Trigger};
+use crate::{
+    component::{Component, OciSource},
+    connection::Connection,
+    status::SpinRedisAppStatus,
+    store::KeyValueStore,
+    variable::Variable,
+};
 
 /// API group of the resource.
 pub const GROUP: &str = "spinredis.dev";
@@ -39,12 +45,38 @@ pub const GROUP: &str = "spinredis.dev";
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.replicas) || self.replicas <= 1 || has(self.delivery)")
     .message("replicas above 1 need delivery: with Redis pub/sub every replica gets every message; if that is what you want, set delivery: EachReplica"))]
+#[x_kube(validation = Rule::new("has(self.application) || has(self.trigger)").field_path(".trigger").reason(Reason::FieldValueRequired)
+    .message("name the Redis server, for example trigger: {address: redis://redis.default.svc:6379}"))]
+#[x_kube(validation = Rule::new("has(self.application) || !has(self.trigger) || has(self.trigger.address) || has(self.trigger.addressFrom)")
+    .field_path(".trigger").message("set exactly one of address and addressFrom"))]
+#[x_kube(validation = Rule::new("has(self.application) || (has(self.components) && size(self.components) > 0)").field_path(".components")
+    .message("name at least one component here, or a whole Spin app in application"))]
+#[x_kube(validation = Rule::new("has(self.application) || !has(self.components) || self.components.all(c, has(c.source))")
+    .field_path(".components")
+    .message("a component has no source: name its image in source.oci or its ConfigMap key in source.configMap; only with application may a source be left out"))]
 pub struct SpinRedisAppSpec {
-    /// The Redis server whose channels the components subscribe to.
-    pub trigger: Trigger,
-    /// The components, each called for the messages of its own channels.
-    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    /// The Redis server whose channels the components subscribe to. With application it may be left out, or name no address:
+    /// where it names one, that replaces the app's default address and not an address of a trigger's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Connection>,
+    /// A whole Spin app, of which the components with a Redis trigger are called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<Application>,
+    /// The components, each called for the messages of its own channels. With application also what to change in its
+    /// components, by their ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
     pub components: Vec<Component>,
+    /// Variables of all components, for Spin's variables interface and wasi:config. Those of a component win over these, and
+    /// these over the ones that application brings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub variables: Vec<Variable>,
+    /// Key-value stores that components may name in keyValueStores. default needs no entry: it is on the Redis server of the
+    /// trigger.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub key_value_stores: Vec<KeyValueStore>,
     /// Secrets of type kubernetes.io/dockerconfigjson with the credentials to pull component images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -67,6 +99,14 @@ pub struct SpinRedisAppSpec {
 
 fn one_replica() -> i32 {
     crate::defaults::REPLICAS
+}
+
+/// A whole Spin app.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Application {
+    /// The app in an OCI registry, as spin registry push writes it.
+    pub oci: OciSource,
 }
 
 /// The name of a Secret with registry credentials.

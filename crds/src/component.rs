@@ -3,16 +3,20 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::reference::{Reference, ValueFrom};
+use crate::{
+    reference::{Reference, ValueFrom},
+    variable::Variable,
+};
 
 /// A WebAssembly component that is called for each message.
-#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
-    "(has(self.channels) && size(self.channels) > 0) || (has(self.patterns) && size(self.patterns) > 0)")
+    "!has(self.source) || (has(self.channels) && size(self.channels) > 0) || (has(self.patterns) && size(self.patterns) > 0)")
     .message("name at least one channel in channels or one pattern in patterns"))]
 pub struct Component {
-    /// Name of the component, unique in the app: lower-case letters, digits and dashes.
+    /// Name of the component, unique in the app: lower-case letters, digits and dashes. With application, the id of the
+    /// component of that app whose fields are set here.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub id: String,
     /// Channels whose messages the component gets, by their exact names (Redis SUBSCRIBE).
@@ -23,8 +27,10 @@ pub struct Component {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     pub patterns: Vec<String>,
-    /// Where the WebAssembly comes from.
-    pub source: Source,
+    /// Where the WebAssembly comes from. Without it this entry changes the component of that id of the app that application
+    /// names: each field that is set here, and each list that is not empty, replaces the one of the app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// Environment variables of the component.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -33,6 +39,21 @@ pub struct Component {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), inner(length(max = 4096)), extend("x-kubernetes-list-type" = "atomic"))]
     pub args: Vec<String>,
+    /// Variables of the component, for Spin's variables interface and wasi:config. They win over those in spec.variables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub variables: Vec<Variable>,
+    /// Hosts that the component may connect to, as Spin writes them: https://api.example.com, https://*.example.com,
+    /// redis://cache:6379, *://10.1.0.0/16:443, *://*:*; self is the Redis server of the trigger; {{ name }} stands for a
+    /// variable. Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "hosts")]
+    pub allowed_outbound_hosts: Vec<String>,
+    /// Names of the key-value stores that the component may open: default, the Redis server of the trigger, and those in
+    /// spec.keyValueStores.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$")), extend("x-kubernetes-list-type" = "set"))]
+    pub key_value_stores: Vec<String>,
     /// How long one call may take before it is stopped and counted as failed: 500ms, 30s, 1m30s. Default 30s, at most 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 32), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
@@ -107,6 +128,37 @@ pub struct EnvVar {
     /// Its value from a Secret or ConfigMap key; read anew for new instances, so a change needs no restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_from: Option<ValueFrom>,
+}
+
+/// The list of allowed hosts; its rule is that of each of them.
+fn hosts(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "array",
+        "maxItems": 256,
+        "x-kubernetes-list-type": "set",
+        "items": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 1024,
+            // One search of each: a second would cost more than the API server grants for 64 lists of 256.
+            "x-kubernetes-validations": [{
+                "rule": "self.contains('://') || self.startsWith('{{')",
+                "message": "an allowed host needs a scheme: write for example https://api.example.com, redis://cache:6379, or *://*:* for every host",
+            }],
+        },
+    })
+}
+
+impl Component {
+    /// The image it comes from, if it does.
+    pub fn oci(&self) -> Option<&OciSource> {
+        self.source.as_ref()?.oci.as_ref()
+    }
+
+    /// The ConfigMap key it comes from, if it does.
+    pub fn config_map(&self) -> Option<&ConfigMapSource> {
+        self.source.as_ref()?.config_map.as_ref()
+    }
 }
 
 impl ConfigMapSource {

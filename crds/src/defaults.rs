@@ -21,6 +21,11 @@ pub const MAX_MESSAGE_BYTES: u64 = 8 << 20;
 /// How long a stopping pod may finish what it has queued.
 pub const DRAIN: Duration = Duration::from_secs(30);
 
+/// What the keys of a key-value store begin with in Redis, so that apps and stores on one server stay apart.
+pub fn prefix(namespace: &str, app: &str, store: &str) -> String {
+    format!("{namespace}/{app}/{store}/")
+}
+
 /// A component's limits with the defaults filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -3,19 +3,21 @@
 //! [`Manifest::parse`] takes both what the operator writes (`app.yaml`) and the file a person applies, so what runs on a
 //! laptop is what runs in the cluster. Scaling, labels or pull secrets are not part of it and roll no pods.
 
-use std::collections::BTreeMap;
-
 use kube::Resource;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    app::{SpinRedisApp, SpinRedisAppSpec},
+    app::{Application, SpinRedisApp, SpinRedisAppSpec},
     component::Component,
+    connection::Connection,
+    defaults,
     reference::Reference,
-    trigger::Trigger,
+    store::KeyValueStore,
+    variable::Variable,
 };
+
+pub use crate::documents::Documents;
 
 /// File name of the manifest in its ConfigMap.
 pub const FILE_NAME: &str = "app.yaml";
@@ -30,7 +32,7 @@ pub struct Manifest {
     pub kind: String,
     /// Name and namespace.
     pub metadata: Metadata,
-    /// Trigger and components.
+    /// Trigger, components and what they may use.
     pub spec: ManifestSpec,
 }
 
@@ -44,14 +46,26 @@ pub struct Metadata {
     pub namespace: String,
 }
 
-/// Trigger and components.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+/// Trigger, components and what they may use. What is absent is left out when it is written, so that a field that comes to
+/// the API changes no manifest without it, and rolls no pods.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ManifestSpec {
     /// The Redis server whose channels the components subscribe to.
-    pub trigger: Trigger,
-    /// The components.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Connection>,
+    /// A whole Spin app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<Application>,
+    /// The components, and what to change in those of the application.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<Component>,
+    /// Variables of all components.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<Variable>,
+    /// Key-value stores that components may open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_value_stores: Vec<KeyValueStore>,
 }
 
 fn default_namespace() -> String {
@@ -83,83 +97,8 @@ pub enum ManifestError {
     Shape(String),
 }
 
-/// The documents of a manifest file: one app, and the ConfigMaps and Secrets that may stand beside it.
-#[derive(Debug)]
-pub struct Documents {
-    /// The app as it was written.
-    pub app: Value,
-    /// Keys of the ConfigMaps and Secrets in the same file, with their values.
-    pub objects: BTreeMap<Reference, Vec<u8>>,
-}
-
-impl Documents {
-    /// Reads the documents of a YAML (or JSON) file.
-    pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple(text).map_err(|error| ManifestError::Yaml(first_line(&error.to_string())))?;
-        let text_of = |document: &Value, field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let mut apps = Vec::new();
-        let mut objects = BTreeMap::new();
-        for document in documents {
-            match text_of(&document, "kind").as_str() {
-                "SpinRedisApp" => apps.push(document),
-                "ConfigMap" => collect(&document, Reference::config_map, "data", "binaryData", &mut objects)?,
-                "Secret" => collect(&document, Reference::secret, "stringData", "data", &mut objects)?,
-                _ => {}
-            }
-        }
-        let wanted = api_version();
-        let app = match apps.len() {
-            0 => return Err(ManifestError::NoApp(wanted)),
-            1 => apps.swap_remove(0),
-            several => return Err(ManifestError::SeveralApps(several)),
-        };
-        let found = text_of(&app, "apiVersion");
-        if found != wanted {
-            let found = if found.is_empty() { "not given".to_owned() } else { found };
-            return Err(ManifestError::ApiVersion { found, wanted });
-        }
-        Ok(Self { app, objects })
-    }
-
-    /// The app as the runtime reads it.
-    pub fn manifest(&self) -> Result<Manifest, ManifestError> {
-        Manifest::deserialize(&self.app).map_err(|error| ManifestError::Shape(error.to_string()))
-    }
-}
-
-/// Puts the plain and base64 values of a ConfigMap or Secret document into `objects`.
-fn collect(
-    document: &Value,
-    reference: fn(String, String) -> Reference,
-    plain: &str,
-    encoded: &str,
-    objects: &mut BTreeMap<Reference, Vec<u8>>,
-) -> Result<(), ManifestError> {
-    use base64::{Engine, prelude::BASE64_STANDARD};
-    let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    let values = |field: &str| document.get(field).and_then(Value::as_object).cloned().unwrap_or_default();
-    for (key, value) in values(encoded) {
-        let text: String = value.as_str().unwrap_or_default().split_whitespace().collect();
-        let bytes = BASE64_STANDARD
-            .decode(text)
-            .map_err(|error| ManifestError::Shape(format!("key {key} in {encoded} of {name} is not base64: {error}")))?;
-        objects.insert(reference(name.to_owned(), key), bytes);
-    }
-    for (key, value) in values(plain) {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        objects.insert(reference(name.to_owned(), key), text.into_bytes());
-    }
-    Ok(())
-}
-
-fn api_version() -> String {
+pub(crate) fn api_version() -> String {
     SpinRedisApp::api_version(&()).into_owned()
-}
-
-/// The first line of an error that a library spread over several.
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned()
 }
 
 impl Manifest {
@@ -172,7 +111,7 @@ impl Manifest {
                 name: app.metadata.name.clone().unwrap_or_default(),
                 namespace: app.metadata.namespace.clone().unwrap_or_else(default_namespace),
             },
-            spec: ManifestSpec { trigger: app.spec.trigger.clone(), components: app.spec.components.clone() },
+            spec: ManifestSpec::of(&app.spec),
         }
     }
 
@@ -194,7 +133,18 @@ impl Manifest {
 
     /// Every Secret and ConfigMap key the runtime reads for this app, each once.
     pub fn references(&self) -> Vec<Reference> {
-        references(&self.spec.trigger, &self.spec.components)
+        self.spec.references()
+    }
+
+    /// The key-value store of this name as the manifest declares it; `None` for one without an entry.
+    pub fn key_value_store(&self, name: &str) -> Option<&KeyValueStore> {
+        self.spec.key_value_stores.iter().find(|store| store.name == name)
+    }
+
+    /// What each key of a store begins with in Redis, declared or not.
+    pub fn key_value_prefix(&self, store: &str) -> String {
+        let Metadata { name, namespace } = &self.metadata;
+        self.key_value_store(store).map_or_else(|| defaults::prefix(namespace, name, store), |store| store.prefix(namespace, name))
     }
 
     /// `namespace/name`, as logs, metrics and Redis's CLIENT LIST show it.
@@ -217,27 +167,36 @@ impl SpinRedisAppSpec {
     /// Every Secret and ConfigMap key the runtime reads, each once. Pull secrets are not among them: only `prepare` sees
     /// those.
     pub fn references(&self) -> Vec<Reference> {
-        references(&self.trigger, &self.components)
+        ManifestSpec::of(self).references()
     }
 }
 
-fn references(trigger: &Trigger, components: &[Component]) -> Vec<Reference> {
-    let mut found: Vec<Reference> = Vec::new();
-    found.extend(trigger.address_from.as_ref().and_then(|from| from.reference()));
-    found.extend(trigger.password_from.as_ref().map(|from| from.reference()));
-    if let Some(tls) = &trigger.tls {
-        found.extend(tls.ca_from.as_ref().and_then(|from| from.reference()));
-        if let Some(certificate) = &tls.client_certificate_from {
-            found.extend(certificate.references());
+impl ManifestSpec {
+    /// What the runtime reads of an app.
+    pub fn of(spec: &SpinRedisAppSpec) -> Self {
+        Self {
+            trigger: spec.trigger.clone(),
+            application: spec.application.clone(),
+            components: spec.components.clone(),
+            variables: spec.variables.clone(),
+            key_value_stores: spec.key_value_stores.clone(),
         }
     }
-    for component in components {
-        found.extend(component.source.config_map.as_ref().map(|source| source.reference()));
-        found.extend(component.env.iter().filter_map(|env| env.value_from.as_ref()?.reference()));
+
+    /// Every Secret and ConfigMap key that is named, each once.
+    pub fn references(&self) -> Vec<Reference> {
+        let connections = self.trigger.iter().chain(self.key_value_stores.iter().filter_map(|store| store.connection.as_ref()));
+        let mut found: Vec<Reference> = connections.flat_map(Connection::references).collect();
+        let variables = self.variables.iter().chain(self.components.iter().flat_map(|component| &component.variables));
+        found.extend(variables.filter_map(|variable| variable.value_from.as_ref()?.reference()));
+        for component in &self.components {
+            found.extend(component.config_map().map(|source| source.reference()));
+            found.extend(component.env.iter().filter_map(|env| env.value_from.as_ref()?.reference()));
+        }
+        found.sort();
+        found.dedup();
+        found
     }
-    found.sort();
-    found.dedup();
-    found
 }
 
 #[cfg(test)]
@@ -266,6 +225,12 @@ spec:
 ";
 
     #[test]
+    fn a_field_that_is_null_is_absent() {
+        let text = APP.replace("channels: [messages]", "channels: [messages]\n    patterns: null").replace("  replicas: 3", "  replicas:");
+        assert_eq!(Manifest::parse(&text).unwrap(), Manifest::parse(APP).unwrap());
+    }
+
+    #[test]
     fn the_objects_beside_an_app_are_values_for_its_references() {
         let documents = Documents::parse(APP).unwrap();
         assert_eq!(documents.objects[&Reference::config_map("guests", "hello.wat")], b"(component)");
@@ -285,6 +250,22 @@ spec:
         assert_eq!(Manifest::parse(&text).unwrap(), manifest);
         assert!(!text.contains("replicas") && !text.contains("team"));
         assert_eq!(manifest.hash().len(), 10);
+    }
+
+    #[test]
+    fn a_field_that_is_absent_is_not_written_so_that_new_fields_roll_no_pods() {
+        let text = Manifest::parse(APP).unwrap().to_canonical_text();
+        let written: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let fields = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(fields(&written["spec"]), ["components", "trigger"].map(str::to_owned).into());
+        assert_eq!(fields(&written["spec"]["components"][0]), ["channels", "env", "id", "source"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn keys_of_a_store_begin_with_namespace_app_and_store_unless_the_manifest_says_otherwise() {
+        let manifest = Manifest::parse(&format!("{APP}  keyValueStores: [{{name: a}}, {{name: b, prefix: ''}}]\n")).unwrap();
+        let prefixes = ["default", "a", "b"].map(|store| manifest.key_value_prefix(store));
+        assert_eq!(prefixes, ["default/hello/default/", "default/hello/a/", ""]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use crate::check::Finding;
+use crate::{check::Finding, form};
 
 /// Everything in `document` that `schema` does not allow.
 pub(crate) fn check(schema: &Value, document: &Value) -> Vec<Finding> {
@@ -78,10 +78,10 @@ fn object(schema: &Value, fields: &Map<String, Value>, path: &str, findings: &mu
 fn array(schema: &Value, items: &[Value], path: &str, findings: &mut Vec<Finding>) {
     let mut say = |message: String| findings.push(Finding { path: path.to_owned(), message });
     if let Some(least) = bound(schema, "minItems").filter(|least| (items.len() as f64) < *least) {
-        say(format!("has {} items, and needs at least {least}", items.len()));
+        say(format!("has {}, and needs at least {least}", counted(items.len() as f64, "item")));
     }
     if let Some(most) = bound(schema, "maxItems").filter(|most| items.len() as f64 > *most) {
-        say(format!("has {} items, and may have {most}", items.len()));
+        say(format!("has {}, and may have {most}", counted(items.len() as f64, "item")));
     }
     let keys: Vec<&str> = match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
         Some("map") => {
@@ -112,10 +112,10 @@ fn string(schema: &Value, text: &str) -> Option<String> {
     // The API server counts characters, not bytes.
     let length = text.chars().count() as f64;
     if let Some(least) = bound(schema, "minLength").filter(|least| length < *least) {
-        return Some(format!("must have at least {least} characters"));
+        return Some(format!("must have at least {}", counted(least, "character")));
     }
     if let Some(most) = bound(schema, "maxLength").filter(|most| length > *most) {
-        return Some(format!("must have at most {most} characters, and has {length}"));
+        return Some(format!("must have at most {}, and has {length}", counted(most, "character")));
     }
     if let Some(choices) = schema.get("enum").and_then(Value::as_array)
         && !choices.iter().any(|choice| choice.as_str() == Some(text))
@@ -125,7 +125,7 @@ fn string(schema: &Value, text: &str) -> Option<String> {
     }
     let pattern = schema.get("pattern").and_then(Value::as_str)?;
     let matches = Regex::new(pattern).is_ok_and(|regex| regex.is_match(text));
-    (!matches).then(|| format!("`{text}` does not have the form {pattern}"))
+    (!matches).then(|| format!("`{text}` does not have the form {}", form::of(pattern)))
 }
 
 fn bound(schema: &Value, name: &str) -> Option<f64> {
@@ -134,6 +134,11 @@ fn bound(schema: &Value, name: &str) -> Option<f64> {
 
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// A number with its noun: `1 item`, `2 items`.
+fn counted(count: f64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1.0 { "" } else { "s" })
 }
 
 fn article(kind: &str) -> &'static str {
@@ -146,9 +151,9 @@ fn article(kind: &str) -> &'static str {
     }
 }
 
-fn kind_of(value: &Value) -> &'static str {
+pub(crate) fn kind_of(value: &Value) -> &'static str {
     match value {
-        Value::Null => "empty",
+        Value::Null => "empty: write \"\" if it is meant as empty text",
         Value::Bool(_) => "a boolean: put it in quotes if it is meant as text",
         Value::Number(_) => "a number: put it in quotes if it is meant as text",
         Value::String(_) => "a string",

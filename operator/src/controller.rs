@@ -152,8 +152,7 @@ fn apps_from(apps: &Store<App>, config_map: &PartialObjectMeta<ConfigMap>) -> Ve
     let (name, namespace) = (config_map.name_any(), config_map.namespace());
     let is_source = |app: &App| {
         let components = app.0.iter().flat_map(|app| &app.spec.components);
-        app.namespace() == namespace
-            && components.filter_map(|component| component.source.config_map.as_ref()).any(|source| source.name == name)
+        app.namespace() == namespace && components.filter_map(|component| component.config_map()).any(|source| source.name == name)
     };
     apps.state_filter(|app| is_source(app)).iter().map(|app| ObjectRef::from_obj(&**app)).collect()
 }

@@ -84,6 +84,44 @@ fn an_app_with_everything_is_built_as_written_down() {
 }
 
 #[test]
+fn a_whole_spin_app_is_built_as_written_down() {
+    compare_with_fixture("application", None);
+}
+
+#[test]
+fn an_app_with_variables_and_stores_is_built_as_written_down() {
+    compare_with_fixture("stores", None);
+}
+
+#[test]
+fn keys_of_variables_and_of_stores_are_mounted() {
+    let pod = pod(&built(&app("stores.yaml")));
+    let sources = volume(&pod, "refs").unwrap().projected.unwrap().sources.unwrap();
+    let paths = |items: Option<Vec<_>>| items.unwrap().into_iter().map(|item: k8s_openapi::api::core::v1::KeyToPath| item.path);
+    let paths: Vec<String> = sources
+        .into_iter()
+        .flat_map(|source| paths(source.secret.and_then(|secret| secret.items).or(source.config_map.and_then(|map| map.items))))
+        .collect();
+    let wanted = [
+        "configmap/cache-ca/ca.crt",
+        "configmap/settings/limit",
+        "secret/api/token",
+        "secret/archive/url",
+        "secret/cache/password",
+        "secret/cache-client/tls.crt",
+        "secret/cache-client/tls.key",
+    ];
+    assert_eq!(paths, wanted);
+}
+
+#[test]
+fn prepare_of_a_whole_spin_app_gets_the_pull_secrets() {
+    let pod = pod(&built(&app("application.yaml")));
+    let prepare = containers(&pod).into_iter().find(|container| container.name == "prepare").unwrap();
+    assert!(prepare.volume_mounts.unwrap().iter().any(|mount| mount.name == "pull-secrets"));
+}
+
+#[test]
 fn scaling_labels_and_annotations_of_the_app_change_no_pod_template_and_no_manifest() {
     let before = built(&app("everything.yaml"));
     let after = built(&changed("everything.yaml", |app| {

@@ -23,17 +23,22 @@ const NEW: &str = "aaaaaaaaaa";
 const OLD: &str = "bbbbbbbbbb";
 
 fn subject(replicas: i32, status: Option<&SpinRedisAppStatus>) -> Subject {
+    let spec = json!({
+        "replicas": replicas,
+        "trigger": {"address": "redis://redis"},
+        "components": [
+            {"id": "one", "channels": ["a", "b"], "patterns": ["p.*"], "source": {"oci": {"reference": "r/x:1"}}},
+            {"id": "two", "channels": ["a"], "source": {"oci": {"reference": "r/y:1"}}},
+        ],
+    });
+    subject_of(&spec, status)
+}
+
+fn subject_of(spec: &Value, status: Option<&SpinRedisAppStatus>) -> Subject {
     let mut app = json!({
         "apiVersion": "spinredis.dev/v1alpha1", "kind": "SpinRedisApp",
         "metadata": {"name": "hello", "namespace": "default", "uid": "u", "generation": 4},
-        "spec": {
-            "replicas": replicas,
-            "trigger": {"address": "redis://redis"},
-            "components": [
-                {"id": "one", "channels": ["a", "b"], "patterns": ["p.*"], "source": {"oci": {"reference": "r/x:1"}}},
-                {"id": "two", "channels": ["a"], "source": {"oci": {"reference": "r/y:1"}}},
-            ],
-        },
+        "spec": spec,
     });
     if let Some(status) = status {
         app["status"] = json!(status);
@@ -406,6 +411,23 @@ fn scaling_to_zero_keeps_what_is_known_of_the_components() {
     let zero = Seen { subject: subject(0, Some(&first)), deployment: Some(deployment(0, 0, 0, 0, json!([]))), ..Seen::default() }.status();
     assert_eq!(zero.components, first.components);
     assert_eq!(condition(&zero, "ComponentsReady").0, "True");
+}
+
+#[test]
+fn the_components_of_a_whole_spin_app_are_those_that_its_pods_report() {
+    let spec = |replicas: i32| json!({"replicas": replicas, "application": {"oci": {"reference": "r/shop:1"}}});
+    let first = Seen {
+        subject: subject_of(&spec(1), None),
+        deployment: Some(deployment(1, 1, 1, 1, json!([]))),
+        pods: vec![pod(NEW, prepared(), running(true))],
+        ..Seen::default()
+    }
+    .status();
+    assert_eq!(verdict(&first), ("Ready", "Subscribed".to_owned(), "1 of 1 replicas is subscribed to the channels of r/shop:1".to_owned()));
+    assert_eq!(first.components.iter().map(|component| component.id.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+    let zero = Seen { subject: subject_of(&spec(0), Some(&first)), deployment: Some(deployment(0, 0, 0, 0, json!([]))), ..Seen::default() }
+        .status();
+    assert_eq!(zero.components, first.components);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The command line. Secrets are never arguments: those show in `ps`; references name files or environment variables.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use spinredis_crds::Reference;
@@ -23,8 +23,10 @@ pub enum Command {
     Serve(ServeArgs),
     /// Prepare and serve in one process, for a laptop.
     Run(RunArgs),
-    /// Say everything that is wrong with a manifest, without Redis or a cluster.
+    /// Say everything that is wrong with a manifest and what its components are, without Redis or a cluster.
     Check(CheckArgs),
+    /// Make a SpinRedisApp of a Spin manifest (spin.toml).
+    Import(ImportArgs),
 }
 
 /// How log lines look.
@@ -55,6 +57,9 @@ pub struct PrepareArgs {
     /// Registry (HOST or HOST:PORT) that speaks plain HTTP; may be repeated.
     #[arg(long = "plain-http", value_name = "HOST")]
     pub plain_http: Vec<String>,
+    /// How long compiling one component may take: 90s, 10m.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = spinredis_crds::duration::parse)]
+    pub compile_timeout: Duration,
     /// File for the report that Kubernetes shows as the container's termination message.
     #[arg(long, value_name = "FILE")]
     pub termination_message: Option<PathBuf>,
@@ -118,10 +123,42 @@ pub struct RunArgs {
 
 /// `spinredis check`.
 #[derive(Args, Debug)]
+#[group(id = "what", required = true, multiple = true, args = ["path", "file", "components"])]
 pub struct CheckArgs {
-    /// The app's manifest.
+    /// The app's manifest, or a WebAssembly file.
+    #[arg(value_name = "PATH", conflicts_with = "file")]
+    pub path: Option<PathBuf>,
+    /// The same, as in `run`.
     #[arg(short, long, value_name = "FILE")]
-    pub file: PathBuf,
+    pub file: Option<PathBuf>,
+    /// The file of a component whose source is elsewhere, to see what it is; may be repeated.
+    #[arg(long = "component", value_name = "ID=PATH")]
+    pub components: Vec<ComponentFile>,
+}
+
+/// `spinredis import`.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// The Spin manifest, or the folder with spin.toml.
+    #[arg(value_name = "SPIN.TOML", default_value = "spin.toml")]
+    pub manifest: PathBuf,
+    /// File to write, or a folder in which each app gets a file; without it the apps go to stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace files that are there.
+    #[arg(long, requires = "output")]
+    pub force: bool,
+    /// Registry and folder of the component images: ghcr.io/acme.
+    #[arg(long, value_name = "PREFIX", value_parser = image_prefix)]
+    pub image_prefix: Option<String>,
+}
+
+fn image_prefix(text: &str) -> Result<String, String> {
+    let prefix = text.trim_end_matches('/');
+    match prefix.is_empty() || prefix.contains("://") || prefix.contains(char::is_whitespace) {
+        true => Err("write REGISTRY or REGISTRY/FOLDER without a scheme, for example ghcr.io/acme".to_owned()),
+        false => Ok(prefix.to_owned()),
+    }
 }
 
 /// `ID=PATH` of `--component`.
@@ -190,7 +227,7 @@ impl Cli {
             Command::Prepare(args) => args.log_format,
             Command::Serve(args) => args.log_format,
             Command::Run(args) => args.log_format,
-            Command::Check(_) => LogFormat::Text,
+            Command::Check(_) | Command::Import(_) => LogFormat::Text,
         }
     }
 }

@@ -3,18 +3,28 @@
 //! Each component has a task of its own: a slow component delays no other, and none of them delays receiving, which runs on
 //! another thread.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
-use crate::{compile::engine::Engines, guest::Handler, queue::Queue, telemetry::metrics::Durations};
+use crate::{
+    compile::engine::Engines,
+    guest::{self, Handler},
+    queue::{Message, Queue},
+    redis::session::Subscription,
+    telemetry::metrics::Durations,
+};
 
 /// How often guest code yields, and so how exactly a deadline is kept in a loop.
 const TICK: std::time::Duration = std::time::Duration::from_millis(10);
 
-/// Handles a component's messages until its queue is closed and empty.
-pub async fn run(queue: Arc<Queue>, handler: Handler, durations: Durations) {
+/// Handles a component's messages until its queue is closed and empty. `subscriptions` are the component's, in the order of
+/// their places.
+pub async fn run(queue: Arc<Queue>, handler: Handler, subscriptions: Vec<Subscription>, durations: Durations) {
     while let Some(message) = queue.next().await {
         let started = Instant::now();
-        let outcome = handler.call(&message.channel, &message.payload).await;
+        let outcome = handler.call(&for_guest(&message, &subscriptions)).await;
         let took = started.elapsed();
         durations.observe(took);
         let component = queue.component();
@@ -25,6 +35,21 @@ pub async fn run(queue: Arc<Queue>, handler: Handler, durations: Durations) {
             }
         }
         queue.finish(message.subscription, outcome.map_err(|failure| failure.kind));
+    }
+}
+
+fn for_guest<'a>(message: &'a Message, subscriptions: &'a [Subscription]) -> guest::Message<'a> {
+    let pattern = match subscriptions.get(message.subscription) {
+        Some(Subscription::Pattern(pattern)) => Some(pattern.as_str()),
+        _ => None,
+    };
+    guest::Message {
+        payload: &message.payload,
+        channel: &message.channel,
+        pattern,
+        address: &message.address,
+        received: SystemTime::now() - message.received.elapsed(),
+        attempt: 1,
     }
 }
 

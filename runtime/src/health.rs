@@ -12,7 +12,7 @@ use axum::{
 use spinredis_crds::report::ServeStatus;
 use tokio::net::TcpListener;
 
-use crate::{redis::state::SubscriptionState, telemetry::metrics::Metrics};
+use crate::{redis::servers::Servers, telemetry::metrics::Metrics};
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub struct ListenError {
 #[derive(Clone)]
 pub struct Health {
     /// Readiness and its reason.
-    pub subscriptions: Arc<SubscriptionState>,
+    pub subscriptions: Servers,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }

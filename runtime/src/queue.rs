@@ -6,7 +6,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -25,6 +25,8 @@ pub struct Message {
     pub payload: Bytes,
     /// The component's subscription that matched, as a place in its list.
     pub subscription: usize,
+    /// The server it came from, without credentials.
+    pub address: Arc<str>,
     /// When it was received.
     pub received: Instant,
 }
@@ -252,7 +254,13 @@ mod tests {
     use super::*;
 
     fn message(text: &str) -> Message {
-        Message { channel: "c".into(), payload: Bytes::copy_from_slice(text.as_bytes()), subscription: 0, received: Instant::now() }
+        Message {
+            channel: "c".into(),
+            payload: Bytes::copy_from_slice(text.as_bytes()),
+            subscription: 0,
+            address: "redis://r".into(),
+            received: Instant::now(),
+        }
     }
 
     fn queue_for(messages: u64) -> Queue {

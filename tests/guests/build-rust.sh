@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# Builds one Rust guest to a WebAssembly component: build-rust.sh SRC_DIR OUT_WASM
+# Builds one Rust guest to WebAssembly: build-rust.sh SRC_DIR OUT_WASM [FORM]
+#   component   a library, to a component; the default
+#   command     a program, to a component that exports wasi:cli/run
+#   module      a library, to the core module that a component is made of (`--target wasm32-wasip1` of an ordinary cargo)
 #
-# Where rustc has the target wasm32-wasip2, this is `cargo build --target wasm32-wasip2 --release`. Where it has not and
-# rustup cannot add it (Debian's own Rust, no access to rust-lang.org), Debian's rustc-web compiles the standard library
-# as well; its packages are unpacked into a folder, nothing is installed. The output is a component either way.
+# Where rustc has the target, this is `cargo build --target wasm32-wasip2 --release`. Where it has not and rustup cannot
+# add it (Debian's own Rust, no access to rust-lang.org), Debian's rustc-web compiles the standard library as well; its
+# packages are unpacked into a folder, nothing is installed. The output is the same either way.
 #
 # Nothing is done when the sources have not changed since OUT_WASM was written.
 # GUESTS_DIR: where the toolchain and cargo's files are kept between builds; target/guests of this project by default.
@@ -14,9 +17,15 @@ fail() {
     exit 1
 }
 
-no_target="rustc has no target wasm32-wasip2: add it with \`rustup target add wasm32-wasip2\`"
+form=${3:-component}
+case $form in
+component | command) target=wasm32-wasip2 ;;
+module) target=wasm32-wasip1 ;;
+*) fail "there is no form $form; there are: component command module" ;;
+esac
+no_target="rustc has no target $target: add it with \`rustup target add $target\`"
 
-[ $# -eq 2 ] || fail "say which guest to build and where to: build-rust.sh SRC_DIR OUT_WASM"
+[ $# -ge 2 ] || fail "say which guest to build and where to: build-rust.sh SRC_DIR OUT_WASM [component|command|module]"
 command -v cargo >/dev/null || fail "there is no cargo: install Rust from https://rustup.rs"
 [ -f "$1/Cargo.toml" ] || fail "$1 has no Cargo.toml: name the folder of a Rust guest"
 src=$(cd "$1" && pwd)
@@ -34,11 +43,16 @@ export CARGO_TARGET_DIR=$work/cargo
 exec 9>"$work/.lock"
 flock 9
 
+# A guest may use whatever is in its workspace, and the interfaces of this project.
+workspace=$(dirname "$(cd "$src" && cargo locate-project --workspace --message-format plain)")
 inputs=$(
-    cd "$src"
+    echo "$form"
     { cargo --version; rustc -vV; } 2>&1
-    find . -name target -prune -o -type f \( -name '*.rs' -o -name 'Cargo.*' -o -name '*.wit' \) -print0 |
-        sort -z | xargs -0 sha256sum
+    cd "$src"
+    find "$workspace/Cargo.toml" "$workspace/Cargo.lock" "$workspace/behaviour" "$workspace/protocol" \
+        "$(dirname "$script")/../../wit" . \
+        -name target -prune -o -type f \( -name '*.rs' -o -name 'Cargo.*' -o -name '*.wit' \) -print0 2>/dev/null |
+        sort -z | xargs -0 cat | sha256sum
     sha256sum <"$script"
 )
 if [ -f "$out" ] && [ "$(cat "$out.inputs" 2>/dev/null)" = "$inputs" ]; then
@@ -77,10 +91,18 @@ unpack_rustc_web() {
     mv "$part" "$deb"
 }
 
+name=$(sed -n 's/^name = "\(.*\)"/\1/p' "$src/Cargo.toml" | head -1)
+if [ "$form" = command ]; then
+    what=(--bin "$name")
+    file=$name.wasm
+else
+    what=(--lib)
+    file=${name//-/_}.wasm
+fi
+
 cd "$src"
-if [ -d "$sysroot/lib/rustlib/wasm32-wasip2" ]; then
-    target=wasm32-wasip2
-    cargo build --locked --release --target "$target"
+if [ -d "$sysroot/lib/rustlib/$target" ]; then
+    cargo build --locked --release --target "$target" "${what[@]}"
 else
     [ "$(uname -sm)" = "Linux x86_64" ] || fail "$no_target"
     deb=$work/rustc-web
@@ -91,18 +113,23 @@ else
     libc=$deb/usr/lib/wasm32-wasi
     # The target is wasip1 because wasi-libc is that old; wasm-component-ld makes a component of the result. The start
     # file is linked by hand: `-C link-self-contained=no` is what makes rustc look for wasi-libc outside its own folder.
+    # What differs between forms goes to the last link only, so that all guests share one standard library.
     target=wasm32-wasip1
+    if [ "$form" = command ]; then
+        link=(-C "link-arg=$libc/crt1-command.o")
+    else
+        link=(-C "link-arg=$libc/crt1-reactor.o" -C link-arg=--export=_initialize)
+    fi
+    if [ "$form" = module ]; then link+=(-C link-arg=--skip-wit-component); fi
     LD_LIBRARY_PATH=$deb/usr/lib/x86_64-linux-gnu RUSTC=$deb/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
         CARGO_TARGET_WASM32_WASIP1_LINKER=$tools/wasm-component-ld \
         CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-C link-self-contained=no -L native=$libc \
-            -C link-arg=$libc/crt1-reactor.o -C link-arg=--export=_initialize \
             -C link-arg=--wasm-ld-path=$tools/gcc-ld/wasm-ld" \
-        cargo build --locked --release --target "$target" -Z build-std=std,panic_abort
+        cargo rustc --locked --release --target "$target" -Z build-std=std,panic_abort "${what[@]}" -- "${link[@]}"
 fi
 
-name=$(sed -n 's/^name = "\(.*\)"/\1/p' Cargo.toml | head -1)
-built=$CARGO_TARGET_DIR/$target/release/${name//-/_}.wasm
-[ -f "$built" ] || fail "cargo wrote no $built: the guest needs crate-type = [\"cdylib\"]"
+built=$CARGO_TARGET_DIR/$target/release/$file
+[ -f "$built" ] || fail "cargo wrote no $built: a library needs crate-type = [\"cdylib\"]"
 cp "$built" "$out.part"
 mv "$out.part" "$out"
 printf '%s\n' "$inputs" >"$out.inputs"

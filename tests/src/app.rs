@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -21,6 +23,9 @@ use crate::{
 pub const NAMESPACE: &str = "tests";
 /// Name of every app here.
 pub const NAME: &str = "app";
+
+/// How long `spinredis prepare` may take: compiling an interpreter takes a busy machine a minute.
+const PREPARING: Duration = Duration::from_secs(600);
 
 /// The files of an app.
 pub struct App {
@@ -109,15 +114,42 @@ impl App {
 
     /// `spinredis prepare` with more arguments, run to its end.
     pub fn prepare_with<S: AsRef<OsStr>>(&self, args: &[S]) -> Prepared {
-        let message = self.folder.path().join("termination-message");
+        self.prepared_by(Runtime::start(&mut self.prepare_command(args)))
+    }
+
+    /// The same, and the most memory that it held, in KiB.
+    pub fn prepare_measured<S: AsRef<OsStr>>(&self, args: &[S]) -> (Prepared, u64) {
+        let runtime = Runtime::start(&mut self.prepare_command(args));
+        let status = format!("/proc/{}/status", runtime.id());
+        // The kernel keeps the maximum; it is gone with the process, so the last look before that counts.
+        let measured = thread::spawn(move || {
+            let mut peak = 0;
+            while let Some(now) = fs::read_to_string(&status).ok().and_then(|text| peak_memory(&text)) {
+                peak = now;
+                thread::sleep(Duration::from_millis(2));
+            }
+            peak
+        });
+        (self.prepared_by(runtime), measured.join().unwrap())
+    }
+
+    fn prepare_command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let mut command = Command::new(binary());
         command.arg("prepare").arg("--app").arg(self.file()).arg("--refs").arg(self.refs());
-        command.arg("--out").arg(self.prepared()).arg("--termination-message").arg(&message);
+        command.arg("--out").arg(self.prepared()).arg("--termination-message").arg(self.termination_message());
         command.arg("--pull-secrets").arg(self.pull_secrets()).args(["--log-format", "json"]).args(args);
-        let mut runtime = Runtime::start(&mut command);
-        let code = runtime.wait();
+        command
+    }
+
+    fn termination_message(&self) -> PathBuf {
+        self.folder.path().join("termination-message")
+    }
+
+    fn prepared_by(&self, mut runtime: Runtime) -> Prepared {
+        let code = runtime.wait_within(PREPARING);
         let log = runtime.log();
-        let report = fs::read_to_string(&message).unwrap_or_else(|error| panic!("no termination message ({error}); the log:\n{log}"));
+        let report = fs::read_to_string(self.termination_message());
+        let report = report.unwrap_or_else(|error| panic!("no termination message ({error}); the log:\n{log}"));
         let report = serde_json::from_str(&report).unwrap_or_else(|error| panic!("the termination message is no JSON ({error}): {report}"));
         Prepared { code, report, log }
     }
@@ -150,6 +182,11 @@ impl App {
         runtime.ready();
         runtime
     }
+}
+
+/// What `/proc/PID/status` says of the most memory that a process held, in KiB; none once it has ended.
+fn peak_memory(status: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
 }
 
 const HEALTH_AND_LOG: [&str; 4] = ["--listen", "127.0.0.1:0", "--log-format", "json"];

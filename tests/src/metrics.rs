@@ -2,6 +2,19 @@
 
 use std::collections::BTreeMap;
 
+/// Deliveries that came from Redis.
+pub const RECEIVED: &str = "spinredis_messages_received_total";
+/// Deliveries whose handler was content.
+pub const HANDLED: &str = "spinredis_messages_handled_total";
+/// Deliveries whose handler failed, by `reason`.
+pub const FAILED: &str = "spinredis_messages_failed_total";
+/// Deliveries that no handler saw, by `reason`.
+pub const DROPPED: &str = "spinredis_messages_dropped_total";
+/// Deliveries that wait.
+pub const QUEUED: &str = "spinredis_messages_queued";
+/// Deliveries that a handler has.
+pub const IN_FLIGHT: &str = "spinredis_messages_in_flight";
+
 /// All samples of one scrape.
 #[derive(Debug)]
 pub struct Metrics(pub Vec<Sample>);
@@ -41,6 +54,17 @@ impl Metrics {
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// Checks that what was received is accounted for, for each component and subscription.
+    pub fn assert_balanced(&self) {
+        for component in self.label_values("component") {
+            for subscription in self.label_values("subscription") {
+                let sum = |name| self.sum(name, &[("component", component), ("subscription", subscription)]);
+                let accounted: f64 = [HANDLED, FAILED, DROPPED, QUEUED, IN_FLIGHT].map(sum).iter().sum();
+                assert_eq!(sum(RECEIVED), accounted, "{component} {subscription}: {self:?}");
+            }
+        }
     }
 
     /// The values of a label, each once.

@@ -5,10 +5,10 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use crate::wait::{PATIENCE, eventually};
+use crate::wait::{PATIENCE, eventually_within};
 
 /// A running program.
 pub struct Process {
@@ -95,9 +95,14 @@ impl Process {
 
     /// Waits for its end, all its output included, and gives its exit code (-1 when a signal ended it).
     pub fn wait(&mut self) -> i32 {
+        self.wait_within(PATIENCE)
+    }
+
+    /// The same with other patience.
+    pub fn wait_within(&mut self, patience: Duration) -> i32 {
         let what = format!("the end of {}", self.name);
         let output = self.output.clone();
-        eventually(&what, || match self.ended() {
+        eventually_within(patience, &what, || match self.ended() {
             Some(code) if output.state.lock().unwrap().ended == 2 => Ok(code),
             _ => Err(format!("it runs, and printed:\n{}", self.text())),
         })

@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
     process::Command,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -165,6 +166,11 @@ impl Runtime {
     /// Waits for its end and gives the exit code.
     pub fn wait(&mut self) -> i32 {
         self.process.wait()
+    }
+
+    /// The same with other patience.
+    pub fn wait_within(&mut self, patience: Duration) -> i32 {
+        self.process.wait_within(patience)
     }
 
     /// Ends it at once.

@@ -64,7 +64,7 @@ fn a_config_map_key_may_hold_wasm_gzipped_wasm_or_text() {
 
 #[test]
 fn the_handlers_of_both_generations_of_spin_sdks_are_found() {
-    for (name, handler) in [("sdk5", SYNC), ("hello", "spin:redis/inbound-redis@3.0.0")] {
+    for (name, handler) in [("rust-sdk5", SYNC), ("hello", "spin:redis/inbound-redis@3.0.0")] {
         let bytes = guests::built(name);
         assert_prepared(&app_of_bytes(&bytes).prepare(), &sha256_digest(&bytes), handler);
     }
@@ -83,10 +83,10 @@ fn bytes_that_are_no_component_are_described() {
         (b"\x7fELF and more", "PrepareFailed", &[key, "not WebAssembly"]),
         (b"(component (oops))", "PrepareFailed", &[key, "not valid WebAssembly text", "1:13"]),
         (b"(component", "PrepareFailed", &[key, "not valid WebAssembly text"]),
-        (&cut, "PrepareFailed", &["component hello", "not a valid WebAssembly component"]),
+        (&cut, "PrepareFailed", &["component hello", "is not valid WebAssembly"]),
         (guests::wat("no-handler.wat").as_bytes(), "NoHandler", &["component hello", "exports acme:things/api", SYNC]),
         (guests::wat("two-handlers.wat").as_bytes(), "NoHandler", &["several Redis handlers", SYNC, "spin:redis/inbound-redis@3.0.0"]),
-        (guests::wat("core-module.wat").as_bytes(), "NoHandler", &["component hello", "core WebAssembly module"]),
+        (guests::wat("core-module.wat").as_bytes(), "NoHandler", &["component hello", "exports memory, add"]),
         (guests::wat("unsupported-import.wat").as_bytes(), "UnsupportedImport", &["component hello", "acme:host/secret-sauce"]),
     ] {
         assert_problem(&app_of_bytes(bytes).prepare(), reason, parts);
@@ -136,9 +136,9 @@ fn a_long_report_fits_into_a_termination_message() {
 // ---- Registries -----------------------------------------------------------------------------------------------------
 
 #[test]
-fn an_image_of_either_format_is_pulled_without_a_password() {
+fn an_image_of_any_format_is_pulled_without_a_password() {
     let registry = Registry::anonymous();
-    for (name, format) in [("artifact:v1", Format::Artifact), ("acme/deep/bare:v1", Format::BareLayer)] {
+    for (name, format) in [("artifact:v1", Format::Artifact), ("acme/deep/bare:v1", Format::BareLayer), ("oras:v1", Format::OrasPush)] {
         let digest = registry.push(name, &guests::wasm("hello.wat"), format);
         assert_prepared(&prepare_from(&app_of_image(&registry.reference(name)), &registry), &digest, SYNC);
     }

@@ -6,17 +6,10 @@ use serde_json::{Value, json};
 use spinredis_tests::{
     app::{App, NAMESPACE, assert_no_stack_trace, manifest, run_command},
     guests::{self, source},
-    metrics::Metrics,
+    metrics::{DROPPED, FAILED, HANDLED, IN_FLIGHT, QUEUED, RECEIVED},
     redis::Redis,
     runtime::{Runtime, binary},
 };
-
-const RECEIVED: &str = "spinredis_messages_received_total";
-const HANDLED: &str = "spinredis_messages_handled_total";
-const FAILED: &str = "spinredis_messages_failed_total";
-const DROPPED: &str = "spinredis_messages_dropped_total";
-const QUEUED: &str = "spinredis_messages_queued";
-const IN_FLIGHT: &str = "spinredis_messages_in_flight";
 
 /// A component that gets one channel, named after itself.
 fn component(id: &str, guest: &str) -> Value {
@@ -34,17 +27,6 @@ fn run(redis: &Redis, components: Value) -> Runtime {
     App::new(redis.trigger(), components).run()
 }
 
-/// What was received is accounted for, for each component and subscription.
-fn assert_balanced(metrics: &Metrics) {
-    for component in metrics.label_values("component") {
-        for subscription in metrics.label_values("subscription") {
-            let sum = |name| metrics.sum(name, &[("component", component), ("subscription", subscription)]);
-            let accounted: f64 = [HANDLED, FAILED, DROPPED, QUEUED, IN_FLIGHT].map(sum).iter().sum();
-            assert_eq!(sum(RECEIVED), accounted, "{component} {subscription}: {metrics:?}");
-        }
-    }
-}
-
 // ---- Messages -------------------------------------------------------------------------------------------------------
 
 #[test]
@@ -58,7 +40,7 @@ fn a_published_message_is_handled_and_counted() {
     runtime.wait_for_metric(HANDLED, &labels, 1.0);
     assert_eq!(runtime.metric(RECEIVED, &labels), 1.0);
     assert_eq!(runtime.metric("spinredis_handler_duration_seconds_count", &[("component", "hello")]), 1.0);
-    assert_balanced(&runtime.scrape());
+    runtime.scrape().assert_balanced();
 }
 
 #[test]
@@ -116,7 +98,7 @@ fn channels_and_patterns_reach_the_components_that_list_them() {
     assert_eq!(runtime.guest_lines("pattern"), ["Got message: two"]);
     let entry = runtime.wait_for_guest("pattern", "Got message: two");
     assert_eq!(entry["channel"], "orders.us", "the log has the channel, not the pattern");
-    assert_balanced(&runtime.scrape());
+    runtime.scrape().assert_balanced();
 }
 
 #[test]
@@ -135,12 +117,13 @@ fn guests_of_both_generations_of_spin_sdks_answer() {
     let uploaded = |id: &str| json!({"id": id, "channels": ["all"], "source": {"configMap": {"name": "built", "key": id}}});
     let components = json!([uploaded("sdk5"), uploaded("sdk7"), {"id": "async", "channels": ["all"], "source": source("async.wat")}]);
     let app = App::new(redis.trigger(), components)
-        .with("configmap/built/sdk5", guests::built("sdk5"))
+        .with("configmap/built/sdk5", guests::built("rust-sdk5"))
         .with("configmap/built/sdk7", guests::built("hello"));
     let runtime = app.run();
     for text in ["first", "second", "grüße 👋"] {
         redis.publish("all", text);
-        for component in ["sdk5", "sdk7", "async"] {
+        runtime.wait_for_guest("sdk5", &format!("got {} bytes", text.len()));
+        for component in ["sdk7", "async"] {
             runtime.wait_for_guest(component, &format!("Got message: {text}"));
         }
     }
@@ -347,7 +330,7 @@ fn each_kind_of_failure_is_counted_and_the_next_message_is_handled() {
     }
     let metrics = runtime.scrape();
     assert_eq!((metrics.sum(FAILED, &[]), metrics.sum(HANDLED, &[])), (10.0, 0.0));
-    assert_balanced(&metrics);
+    metrics.assert_balanced();
     assert_eq!(runtime.get("/readyz").0, 200, "failing guests are no reason to get no messages");
 }
 
@@ -425,13 +408,13 @@ fn a_full_queue_drops_the_oldest_and_every_scrape_adds_up() {
         });
         let mut scrapes = 0;
         while scrapes < 50 || !publishing.is_finished() {
-            assert_balanced(&runtime.scrape());
+            runtime.scrape().assert_balanced();
             scrapes += 1;
         }
     });
     runtime.wait_for_metric(RECEIVED, &[], 3000.0);
     let metrics = runtime.scrape();
-    assert_balanced(&metrics);
+    metrics.assert_balanced();
     let dropped = metrics.sum(DROPPED, &[("reason", "queue_full")]);
     assert!(dropped > 100.0, "{dropped} of 3000 were dropped");
     assert_eq!(metrics.sum(DROPPED, &[]), dropped);
@@ -455,7 +438,7 @@ fn the_largest_payload_is_handled_although_it_fills_the_queue() {
     redis.publish("hello", vec![b'x'; 8 << 20]);
     runtime.wait_for_metric(RECEIVED, &[], 1.0);
     runtime.wait_for_metric(HANDLED, &[], 1.0);
-    assert_balanced(&runtime.scrape());
+    runtime.scrape().assert_balanced();
 }
 
 // ---- The end --------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ impl Cache {
 pub async fn sources(app: &SpinRedisApp, cache: &Cache, client: &Client) -> Result<Option<String>, Error> {
     let namespace = app.metadata.namespace.as_deref().unwrap_or_default();
     let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for source in app.spec.components.iter().filter_map(|component| component.source.config_map.as_ref()) {
+    for source in app.spec.components.iter().filter_map(|component| component.config_map()) {
         wanted.entry(&source.name).or_default().push(&source.key);
     }
     let mut text = String::new();

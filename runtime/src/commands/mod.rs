@@ -1,6 +1,7 @@
 //! The commands: each puts the stages together and turns errors into one sentence and an exit code.
 
 mod check;
+mod import;
 mod prepare;
 mod run;
 mod serve;
@@ -31,7 +32,7 @@ pub enum CommandError {
         error: ManifestError,
     },
     /// A manifest breaks rules of the API.
-    #[error("{path} has {count} findings: {findings}")]
+    #[error("{path} has {count} finding{}: {findings}", if *count == 1 { "" } else { "s" })]
     Findings {
         /// Which file.
         path: String,
@@ -47,6 +48,19 @@ pub enum CommandError {
         given: String,
         /// The ids of the app.
         known: String,
+    },
+    /// A file that would be replaced.
+    #[error("{0} is there already: name another file, or replace it with --force")]
+    Exists(String),
+    /// Several apps for one file.
+    #[error(
+        "the triggers name {count} Redis servers, and each needs an app of its own, but {path} is one file: name a folder with --output, and each app gets a file there"
+    )]
+    SeveralApps {
+        /// How many apps there are.
+        count: usize,
+        /// The file that was named.
+        path: String,
     },
     /// `--ref` is not written as it should be.
     #[error("--ref: {0}")]
@@ -76,6 +90,14 @@ pub enum CommandError {
     /// The app has a component that was not prepared.
     #[error("component {0} was not prepared: run `spinredis prepare` with this manifest first")]
     NotPrepared(String),
+    /// A component's settings cannot be had.
+    #[error("component {component}: {error}")]
+    Settings {
+        /// Id of the component.
+        component: String,
+        /// Why.
+        error: crate::host::settings::SettingsError,
+    },
     /// The health port is taken.
     #[error(transparent)]
     Listen(#[from] crate::health::ListenError),
@@ -93,6 +115,7 @@ pub enum CommandError {
 pub fn start(command: Command) -> ExitCode {
     let result = match command {
         Command::Check(args) => return check::run(&args),
+        Command::Import(args) => return import::run(&args),
         Command::Prepare(args) => prepare::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Run(args) => run::run(&args),

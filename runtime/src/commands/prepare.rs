@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{CommandError, read_manifest};
 use crate::{
     cli::PrepareArgs,
-    compile::{engine::Engines, prepare},
+    compile::{bounded::Bounds, engine::Engines, prepare},
     references::References,
     source::{Sources, credentials::Credentials, oci::Registries},
 };
@@ -61,6 +61,6 @@ async fn prepare_app(args: &PrepareArgs) -> Result<Prepared, CommandError> {
         files: BTreeMap::new(),
     };
     let engines = Engines::new().map_err(|error| CommandError::System { what: "starting wasmtime", error: format!("{error:#}") })?;
-    let (report, result) = prepare::prepare(&manifest, &sources, &engines, &args.out).await;
+    let (report, result) = prepare::prepare(&manifest, &sources, &engines, Bounds::new(args.compile_timeout), &args.out).await;
     Ok((report, result.map(drop)))
 }

@@ -9,6 +9,7 @@ use super::{CommandError, read_manifest, serve};
 use crate::{
     cli::{ReferenceValue, RunArgs, ValueSource},
     compile::{
+        bounded::Bounds,
         engine::Engines,
         prepare::{self, PrepareError},
     },
@@ -22,7 +23,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
         replace_address(&mut documents.app, address);
     }
     let path = || args.file.display().to_string();
-    let findings = check::app(&documents.app);
+    let mut findings = check::app(&documents.app);
+    findings.extend(documents.findings.iter().cloned());
     if !findings.is_empty() {
         let text: Vec<String> = findings.iter().map(ToString::to_string).collect();
         return Err(CommandError::Findings { path: path(), count: findings.len(), findings: text.join("; ") });
@@ -46,7 +48,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
         .enable_all()
         .build()
         .map_err(|error| CommandError::System { what: "starting threads", error: error.to_string() })?;
-    runtime.block_on(prepare::prepare(&manifest, &sources, &engines, folder.path())).1.map_err(on_a_laptop)?;
+    runtime.block_on(prepare::prepare(&manifest, &sources, &engines, Bounds::default(), folder.path())).1.map_err(on_a_laptop)?;
     drop(runtime);
     serve::serve(&manifest, references, &engines, folder.path(), args.listen.as_deref())
 }
@@ -61,7 +63,10 @@ fn on_a_laptop(error: PrepareError) -> CommandError {
 
 /// Puts another address into the manifest before it is checked, so that the same rules hold for it.
 fn replace_address(app: &mut Value, address: &str) {
-    if let Some(trigger) = app.pointer_mut("/spec/trigger").and_then(Value::as_object_mut) {
+    let Some(spec) = app.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    // An app with `application` may have none.
+    let trigger = spec.entry("trigger").or_insert_with(|| Value::Object(serde_json::Map::new()));
+    if let Some(trigger) = trigger.as_object_mut() {
         trigger.remove("addressFrom");
         trigger.insert("address".to_owned(), Value::from(address));
     }

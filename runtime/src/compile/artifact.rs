@@ -4,35 +4,61 @@
 //! of the same pod wrote, and only when their name carries this engine's compatibility hash.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
-use wasmtime::{Engine, component::Component};
+use spinredis_crds::{Component, Connection, Variable};
+use wasmtime::{Engine, Module};
 
 use super::handler::HandlerKind;
 
 const INDEX: &str = "index.json";
 
-/// What `prepare` left for `serve`.
+/// What `prepare` left for `serve`: the app with nothing in it that has to be fetched or looked up.
 #[derive(Serialize, Deserialize, Debug, Default)]
 pub struct Index {
-    /// One entry for each component of the manifest.
+    /// The Redis server of every subscription that names no other.
+    pub trigger: Option<Connection>,
+    /// The components, those of the application included.
     pub components: Vec<Entry>,
 }
 
 /// One prepared component.
 #[derive(Serialize, Deserialize, Debug, Clone)]
 pub struct Entry {
-    /// Id of the component in the manifest.
-    pub id: String,
+    /// What it is configured with; of the application's components, what the application and the manifest say together.
+    pub component: Component,
     /// Digest of the image manifest, or of the bytes of a ConfigMap key or file.
     pub digest: String,
     /// How it is called.
     pub handler: HandlerKind,
+    /// Whether it needs the engine with concurrency support.
+    pub concurrent: bool,
     /// Name of the file with the compiled code.
     pub file: String,
+    /// Variables that its templates may name beside its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<Variable>,
+    /// Whether the component sees those itself.
+    #[serde(default)]
+    pub shows_shared: bool,
+    /// Folder with the files that came with the app, below the index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<String>,
+    /// The servers of channels whose triggers name Redis servers of their own, as templates; `None` is the default server.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub addresses: BTreeMap<String, Vec<Option<String>>>,
+}
+
+/// Compiled code that is mapped.
+pub enum Code {
+    /// A component.
+    Component(wasmtime::component::Component),
+    /// A core module.
+    Module(Module),
 }
 
 /// Why compiled code could not be written or loaded.
@@ -96,7 +122,7 @@ impl Index {
 }
 
 /// Maps the compiled code of an entry.
-pub fn load(folder: &Path, entry: &Entry, engine: &Engine) -> Result<Component, ArtifactError> {
+pub fn load(folder: &Path, entry: &Entry, engine: &Engine) -> Result<Code, ArtifactError> {
     let path: PathBuf = folder.join(&entry.file);
     if !entry.file.ends_with(&format!("-{}.cwasm", super::engine::compatibility(engine))) {
         return Err(ArtifactError::Foreign(path.display().to_string()));
@@ -104,6 +130,11 @@ pub fn load(folder: &Path, entry: &Entry, engine: &Engine) -> Result<Component, 
     // SAFETY: the file was written by `prepare` into a folder that nobody else writes (an emptyDir of the pod, mounted
     // read-only here, or a private temporary folder of `run`), by an engine with the same compatibility hash.
     #[allow(unsafe_code)]
-    let component = unsafe { Component::deserialize_file(engine, &path) };
-    component.map_err(|error| ArtifactError::Load { path: path.display().to_string(), error: format!("{error:#}") })
+    let code = unsafe {
+        match entry.handler {
+            HandlerKind::Legacy => Module::deserialize_file(engine, &path).map(Code::Module),
+            _ => wasmtime::component::Component::deserialize_file(engine, &path).map(Code::Component),
+        }
+    };
+    code.map_err(|error| ArtifactError::Load { path: path.display().to_string(), error: format!("{error:#}") })
 }

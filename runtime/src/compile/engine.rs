@@ -1,12 +1,10 @@
-//! The wasmtime engines: one for synchronous handlers, one with concurrency support for asynchronous ones.
+//! The wasmtime engines: one for synchronous guests, one with concurrency support for asynchronous ones.
 //!
 //! They differ in code generation, so code of one never runs in the other; the compatibility hash tells them apart.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use wasmtime::{Config, Engine};
-
-use super::handler::HandlerKind;
 
 /// Both engines of the process.
 #[derive(Clone)]
@@ -21,12 +19,9 @@ impl Engines {
         Ok(Self { synchronous: Engine::new(&config(false))?, concurrent: Engine::new(&config(true))? })
     }
 
-    /// The engine that runs a kind of handler.
-    pub fn for_handler(&self, kind: HandlerKind) -> &Engine {
-        match kind {
-            HandlerKind::SpinSync => &self.synchronous,
-            HandlerKind::SpinAsync => &self.concurrent,
-        }
+    /// The engine that runs a guest.
+    pub fn engine(&self, concurrent: bool) -> &Engine {
+        if concurrent { &self.concurrent } else { &self.synchronous }
     }
 
     /// Moves the clock that makes guest code yield.

@@ -2,7 +2,23 @@
 //!
 //! `prepare` runs everything here; `serve` only maps what [`artifact`] left behind.
 
+pub mod adapt;
 pub mod artifact;
+pub mod bounded;
 pub mod engine;
 pub mod handler;
+pub mod outline;
+pub mod plan;
 pub mod prepare;
+mod weight;
+
+use spinredis_crds::report::shorten;
+
+/// How much of what a compiler says is repeated, in bytes: it holds names that strangers chose.
+const MAX_FOREIGN_BYTES: usize = 1_000;
+
+/// What a compiler says, on one line and not longer than a message may be.
+fn one_line(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    shorten(&words, MAX_FOREIGN_BYTES).chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+}

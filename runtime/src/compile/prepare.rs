@@ -3,18 +3,21 @@
 use std::path::Path;
 
 use spinredis_crds::{
-    Component as ComponentSpec,
     manifest::{Manifest, sha256_digest},
     report::{PrepareReport, PreparedComponent, Problem, Reason, shorten},
 };
-use wasmtime::component::Component;
+use wasmtime::{Module, component::Component};
 
 use super::{
-    artifact::{self, ArtifactError, Entry, Index},
+    artifact::{self, ArtifactError, Code, Entry, Index},
+    bounded::{self, Bounds, Overrun},
     engine::{self, Engines},
-    handler::{self, HandlerError},
+    handler::{self, HandlerError, HandlerKind},
+    one_line,
+    plan::{self, PlanError, Planned},
 };
 use crate::{
+    application::{self, ApplicationError, files},
     guest,
     references::describe_missing,
     source::{Fetched, SourceError, Sources},
@@ -55,16 +58,40 @@ pub enum PrepareError {
         /// What the compiler says.
         error: String,
     },
+    /// A component takes too much to compile.
+    #[error("component {component} cannot be compiled: {error}")]
+    Overrun {
+        /// Id of the component.
+        component: String,
+        /// What it takes.
+        error: Overrun,
+    },
     /// A component imports what this runtime does not have.
-    #[error(
-        "component {component} cannot be linked: {error}; it may import WASI 0.2 (and 0.3 with the asynchronous handler) but for HTTP, and nothing else in this version"
-    )]
+    #[error("component {component} cannot be linked: {error}; docs/guests.md lists what a component may import")]
     Import {
         /// Id of the component.
         component: String,
         /// What the linker says.
         error: String,
     },
+    /// A memory that is larger than allowed from the beginning.
+    #[error(
+        "component {component} starts with a memory of {wanted} bytes, and its memoryLimit is {limit} bytes: raise memoryLimit, or build it with less memory"
+    )]
+    Memory {
+        /// Id of the component.
+        component: String,
+        /// What it starts with, in bytes.
+        wanted: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The whole app cannot be had.
+    #[error(transparent)]
+    Application(#[from] ApplicationError),
+    /// The whole app and the manifest do not fit.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// The result cannot be written.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -76,9 +103,10 @@ impl PrepareError {
         match self {
             PrepareError::MissingReferences { .. } => Reason::MissingReference,
             PrepareError::Source { error, .. } => error.reason(),
-            PrepareError::Handler { error: HandlerError::Malformed(_), .. } | PrepareError::Compile { .. } | PrepareError::Artifact(_) => {
-                Reason::PrepareFailed
-            }
+            PrepareError::Handler { error: HandlerError::Malformed(_), .. } | PrepareError::Compile { .. } => Reason::PrepareFailed,
+            PrepareError::Overrun { .. } | PrepareError::Artifact(_) => Reason::PrepareFailed,
+            PrepareError::Memory { .. } | PrepareError::Plan(_) => Reason::Invalid,
+            PrepareError::Application(error) => error.reason(),
             PrepareError::Handler { .. } => Reason::NoHandler,
             PrepareError::Import { .. } => Reason::UnsupportedImport,
         }
@@ -90,15 +118,16 @@ pub async fn prepare(
     manifest: &Manifest,
     sources: &Sources,
     engines: &Engines,
+    bounds: Bounds,
     out: &Path,
 ) -> (PrepareReport, Result<Index, PrepareError>) {
     let mut index = Index::default();
-    let result = prepare_all(manifest, sources, engines, out, &mut index).await;
+    let result = prepare_all(manifest, sources, engines, bounds, out, &mut index).await;
     let components = index
         .components
         .iter()
         .map(|entry| PreparedComponent {
-            id: entry.id.clone(),
+            id: entry.component.id.clone(),
             digest: entry.digest.clone(),
             handler: entry.handler.interface().to_owned(),
         })
@@ -107,11 +136,18 @@ pub async fn prepare(
     (PrepareReport { components, problem }, result.map(|()| index))
 }
 
-async fn prepare_all(manifest: &Manifest, sources: &Sources, engines: &Engines, out: &Path, index: &mut Index) -> Result<(), PrepareError> {
+async fn prepare_all(
+    manifest: &Manifest,
+    sources: &Sources,
+    engines: &Engines,
+    bounds: Bounds,
+    out: &Path,
+    index: &mut Index,
+) -> Result<(), PrepareError> {
     let mut references = manifest.references();
     // A local file in the place of a source needs no ConfigMap.
     for component in manifest.spec.components.iter().filter(|component| sources.files.contains_key(&component.id)) {
-        let replaced = component.source.config_map.as_ref().map(|source| source.reference());
+        let replaced = component.config_map().map(|source| source.reference());
         references.retain(|reference| Some(reference) != replaced.as_ref());
     }
     let missing = sources.references.missing(&references);
@@ -119,31 +155,89 @@ async fn prepare_all(manifest: &Manifest, sources: &Sources, engines: &Engines, 
         let names = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         return Err(PrepareError::MissingReferences { message: describe_missing(&missing), names });
     }
-    for component in &manifest.spec.components {
-        let fetched = sources.fetch(component).await.map_err(|error| PrepareError::Source { component: component.id.clone(), error })?;
-        let entry = compile(component, fetched, engines, out)?;
-        tracing::info!(component = %entry.id, digest = %entry.digest, handler = entry.handler.interface(), "component is prepared");
+    let application = match &manifest.spec.application {
+        Some(spec) => Some(application::fetch(&sources.registries, &spec.oci).await?),
+        None => None,
+    };
+    for warning in application.iter().flat_map(|application| &application.application.unsupported) {
+        tracing::warn!("{warning}");
+    }
+    let plan = plan::plan(manifest, application.as_ref().map(|application| &application.application))?;
+    index.trigger = plan.trigger;
+    if let Some(application) = &application {
+        application.write_files(out).await?;
+    }
+    for planned in plan.components {
+        let id = planned.component.id.clone();
+        let fetched = match (planned.of_application, &application) {
+            (Some(place), Some(application)) if !sources.files.contains_key(&id) => {
+                let component = &application.application.components[place];
+                Fetched { wasm: application.wasm(component).await?, digest: application.digest.clone() }
+            }
+            _ => sources.fetch(&planned.component).await.map_err(|error| PrepareError::Source { component: id.clone(), error })?,
+        };
+        let has_files = planned.of_application.is_some_and(|place| {
+            application.as_ref().is_some_and(|application| !application.application.components[place].files.is_empty())
+        });
+        let (engines, folder) = (engines.clone(), out.to_owned());
+        let compiled = bounded::run(bounds, move || compile(planned, has_files, fetched, &engines, &folder));
+        let entry = compiled.await.map_err(|error| PrepareError::Overrun { component: id.clone(), error })??;
+        tracing::info!(component = %id, digest = %entry.digest, handler = entry.handler.interface(), "component is prepared");
         index.components.push(entry);
     }
     index.write(out)?;
     Ok(())
 }
 
-fn compile(component: &ComponentSpec, fetched: Fetched, engines: &Engines, out: &Path) -> Result<Entry, PrepareError> {
-    let id = component.id.clone();
-    let kind = handler::find(&fetched.wasm).map_err(|error| PrepareError::Handler { component: id.clone(), error })?;
-    let engine = engines.for_handler(kind);
-    let failed = |error: wasmtime::Error| PrepareError::Compile { component: id.clone(), error: format!("{error:#}") };
-    let file = artifact::file_name(&sha256_digest(&fetched.wasm), &engine::compatibility(engine));
-    let compiled = Component::new(engine, &fetched.wasm).map_err(failed)?;
-    handler::check_type(engine, &compiled, kind).map_err(|error| PrepareError::Handler { component: id.clone(), error })?;
-    guest::Handler::link(engine, &compiled, kind)
-        .map_err(|error| PrepareError::Import { component: id.clone(), error: one_line(&error) })?;
-    artifact::write(out, &file, &compiled.serialize().map_err(failed)?)?;
-    Ok(Entry { id, digest: fetched.digest, handler: kind, file })
+fn compile(planned: Planned, has_files: bool, fetched: Fetched, engines: &Engines, out: &Path) -> Result<Entry, PrepareError> {
+    let id = planned.component.id.clone();
+    let wrong = |error| PrepareError::Handler { component: id.clone(), error };
+    let callable = handler::resolve(fetched.wasm).map_err(wrong)?;
+    let limit = planned.component.limits().memory;
+    if callable.initial_memory > limit {
+        return Err(PrepareError::Memory { component: id.clone(), wanted: callable.initial_memory, limit });
+    }
+    let engine = engines.engine(callable.concurrent);
+    let failed = |error: wasmtime::Error| PrepareError::Compile { component: id.clone(), error: one_line(&format!("{error:#}")) };
+    let file = artifact::file_name(&sha256_digest(&callable.wasm), &engine::compatibility(engine));
+    let (code, bytes) = match callable.kind {
+        HandlerKind::Legacy => {
+            let module = Module::new(engine, &callable.wasm).map_err(failed)?;
+            let bytes = module.serialize().map_err(failed)?;
+            (Code::Module(module), bytes)
+        }
+        kind => {
+            let component = Component::new(engine, &callable.wasm).map_err(failed)?;
+            handler::check_type(engine, &component, kind).map_err(wrong)?;
+            let bytes = component.serialize().map_err(failed)?;
+            (Code::Component(component), bytes)
+        }
+    };
+    guest::link(engine, &code, callable.kind, callable.concurrent)
+        .map_err(|error| PrepareError::Import { component: id.clone(), error: unsupported(&error) })?;
+    artifact::write(out, &file, &bytes)?;
+    Ok(Entry {
+        files: has_files.then(|| format!("{}/{id}", files::FOLDER)),
+        component: planned.component,
+        digest: fetched.digest,
+        handler: callable.kind,
+        concurrent: callable.concurrent,
+        file,
+        shared: planned.shared,
+        shows_shared: planned.shows_shared,
+        addresses: planned.addresses,
+    })
 }
 
-/// A chain of causes on one line.
-fn one_line(error: &wasmtime::Error) -> String {
-    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+/// What the linker says of an import that is not here, in words for the author of the component.
+fn unsupported(error: &wasmtime::Error) -> String {
+    let text = one_line(&format!("{error:#}"));
+    // The linker's own sentence ends with the name in backticks; what comes before speaks of its inside.
+    let name = text.split('`').nth(1).unwrap_or_default();
+    let draft = name.contains("-rc-2023-");
+    match name {
+        "" => text,
+        _ if draft => format!("it imports {name}, a draft of WASI 0.2: build it again with a Spin SDK of 2024 or later"),
+        _ => format!("it imports {name}, which this runtime does not have ({text})"),
+    }
 }

@@ -5,6 +5,10 @@ use wasmtime::ResourceLimiter;
 /// Elements of all tables of an instance. A table of funcrefs takes 8 bytes an element.
 const MAX_TABLE_ELEMENTS: usize = 100_000;
 
+/// Instances that one call may make, and memories and tables: a component is made of a few core modules, and one that is
+/// composed of others, or an interpreter with its libraries, of some dozens.
+const MAX_INSTANCES: usize = 512;
+
 /// Counts the linear memories of an instance together, its tables together, and refuses growth beyond the limits.
 pub(super) struct MemoryLimit {
     limit: usize,
@@ -42,5 +46,17 @@ impl ResourceLimiter for MemoryLimit {
         }
         self.table_elements = elements;
         Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        MAX_INSTANCES
+    }
+
+    fn memories(&self) -> usize {
+        MAX_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        MAX_INSTANCES
     }
 }

@@ -2,56 +2,33 @@
 //!
 //! Nothing of one call is left for the next: store, memory, environment and output are made for the call and dropped with it.
 
-mod environment;
+mod forms;
 mod limits;
+mod message;
 mod output;
+mod state;
 
-use std::{sync::Arc, time::Duration};
-
-use bytes::Bytes;
-use spinredis_crds::Component as ComponentSpec;
-use wasmtime::{
-    Engine, Store, Trap,
-    component::{Component, Linker, ResourceTable},
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::{compile::handler::HandlerKind, references::References};
-use environment::Environment;
+use wasmtime::{Engine, Store, Trap};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, p2::pipe::MemoryInputPipe};
+
+use crate::{
+    compile::{
+        artifact::{Code, Entry},
+        handler::HandlerKind,
+    },
+    host::{Host, settings::Settings, sockets},
+};
+use forms::{Form, Outcome};
 use limits::MemoryLimit;
-use output::Output;
-
-mod spin_sync {
-    //! Bindings of `fermyon:spin/inbound-redis`. The Rust function is async so that the call runs on a fiber and may yield.
-    #![allow(missing_docs)]
-    wasmtime::component::bindgen!({ path: "../wit/fermyon-spin", world: "redis-trigger", exports: { default: async } });
-}
-
-mod spin_async {
-    //! Bindings of `spin:redis/inbound-redis@3.0.0`, an async function in the component model itself.
-    #![allow(missing_docs)]
-    wasmtime::component::bindgen!({ path: "../wit/spin-redis-3", world: "redis-trigger" });
-}
-
-/// What a store of a call holds.
-pub struct State {
-    wasi: WasiCtx,
-    table: ResourceTable,
-    memory: MemoryLimit,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-/// A component whose imports are resolved: what remains for a call is to make an instance.
-#[derive(Clone)]
-enum Linked {
-    SpinSync(spin_sync::RedisTriggerPre<State>),
-    SpinAsync(spin_async::RedisTriggerPre<State>),
-}
+pub use message::Message;
+use output::{Allowance, Output, Stream};
+use state::{Limited, ModuleState, State};
 
 /// Why a message was not handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,58 +78,102 @@ impl FailureKind {
 
 /// A component that can be called.
 pub struct Handler {
-    id: String,
     engine: Engine,
-    linked: Linked,
-    environment: Environment,
+    form: Form,
+    host: Arc<Host>,
+    args: Vec<String>,
+    /// The files that came with the app.
+    files: Option<PathBuf>,
+    is_program: bool,
     timeout: Duration,
     memory: u64,
+    /// What all calls together may still log.
+    allowance: Arc<Allowance>,
+}
+
+/// Resolves a guest's imports, without running any of it.
+pub fn link(engine: &Engine, code: &Code, kind: HandlerKind, concurrent: bool) -> wasmtime::Result<()> {
+    forms::link(engine, code, kind, concurrent).map(drop)
 }
 
 impl Handler {
-    /// Resolves a component's imports, without running any of it.
-    pub fn link(engine: &Engine, component: &Component, kind: HandlerKind) -> wasmtime::Result<()> {
-        linked(engine, component, kind).map(drop)
-    }
-
-    /// A handler with its limits, environment and arguments.
-    pub fn new(
-        engine: &Engine,
-        component: &Component,
-        kind: HandlerKind,
-        spec: &ComponentSpec,
-        references: Arc<References>,
-    ) -> wasmtime::Result<Self> {
-        let limits = spec.limits();
+    /// A handler with its limits and what it may use. `folder` is where `prepare` left the entry.
+    pub fn new(engine: &Engine, code: &Code, entry: &Entry, folder: &Path, host: Arc<Host>) -> wasmtime::Result<Self> {
+        let limits = entry.component.limits();
         Ok(Self {
-            id: spec.id.clone(),
             engine: engine.clone(),
-            linked: linked(engine, component, kind)?,
-            environment: Environment::new(spec, references),
+            form: forms::link(engine, code, entry.handler, entry.concurrent)?,
+            host,
+            args: entry.component.args.clone(),
+            files: entry.files.as_ref().map(|files| folder.join(files)),
+            is_program: matches!(entry.handler, HandlerKind::Command | HandlerKind::AsyncCommand),
             timeout: limits.timeout,
             memory: limits.memory,
+            allowance: Arc::default(),
         })
     }
 
     /// Handles one message within the deadline.
-    pub async fn call(&self, channel: &str, payload: &Bytes) -> Result<(), Failure> {
-        let output = Output::new(&self.id, channel);
-        let result = self.call_with_output(payload, &output).await;
+    pub async fn call(&self, message: &Message<'_>) -> Result<(), Failure> {
+        let output = Output::new(&self.host.component, message.channel, &self.allowance);
+        let result = self.call_with_output(message, &output).await;
         output.finish();
         result
     }
 
-    async fn call_with_output(&self, payload: &Bytes, output: &Output) -> Result<(), Failure> {
-        let wasi = self.environment.wasi(output).map_err(|error| Failure { kind: FailureKind::Environment, message: error.to_string() })?;
-        let state = State { wasi, table: ResourceTable::new(), memory: MemoryLimit::new(self.memory) };
-        let mut store = Store::new(&self.engine, state);
-        store.limiter(|state| &mut state.memory);
+    async fn call_with_output(&self, message: &Message<'_>, output: &Output) -> Result<(), Failure> {
+        let environment = |error: String| Failure { kind: FailureKind::Environment, message: error };
+        let settings = self.host.settings().map_err(|error| environment(error.to_string()))?;
+        let mut wasi = self.wasi(message, &settings, output).map_err(|error| environment(format!("{error:#}")))?;
+        let memory = MemoryLimit::new(self.memory);
+        match &self.form {
+            Form::Component(form) => {
+                let mut store = self.store(State::new(wasi.build(), &self.host, memory));
+                self.within_limits(&mut store, async |store| form.call(store, message, self.timeout).await).await
+            }
+            Form::Legacy(form) => {
+                let mut store = self.store(ModuleState::new(wasi.build_p1(), memory));
+                self.within_limits(&mut store, async |store| forms::call_module(form, store, message).await).await
+            }
+        }
+    }
+
+    fn store<T: Limited>(&self, data: T) -> Store<T> {
+        let mut store = Store::new(&self.engine, data);
+        store.limiter(|data| data.memory());
         // At each tick the guest yields to tokio, which then sees that the deadline has passed and drops the call.
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
+        store
+    }
+
+    /// Environment, arguments, files, network and output of one call.
+    fn wasi(&self, message: &Message<'_>, settings: &Settings, output: &Output) -> wasmtime::Result<WasiCtxBuilder> {
+        let mut wasi = WasiCtx::builder();
+        wasi.stdout(output.stream(Stream::Stdout)).stderr(output.stream(Stream::Stderr));
+        wasi.envs(&settings.env);
+        // A program's first argument is its own name.
+        wasi.arg(&self.host.component).args(&self.args);
+        if self.is_program {
+            wasi.stdin(MemoryInputPipe::new(message.payload.clone()));
+            wasi.envs(&message.environment(self.timeout));
+        }
+        if let Some(files) = &self.files {
+            wasi.preopened_dir(files, "/", FsPerms::ReadOnly)?;
+        }
+        sockets::allow(&mut wasi, &settings.network);
+        Ok(wasi)
+    }
+
+    /// Runs a call until it ends or its time is up, and says what became of it.
+    async fn within_limits<T: Limited>(
+        &self,
+        store: &mut Store<T>,
+        call: impl AsyncFnOnce(&mut Store<T>) -> wasmtime::Result<Outcome>,
+    ) -> Result<(), Failure> {
         // A guest in a host call does not run, so the timer around the whole call ends that too.
-        let result = tokio::time::timeout(self.timeout, self.linked.call(&mut store, payload)).await;
-        let out_of_memory = store.data().memory.was_refused();
+        let result = tokio::time::timeout(self.timeout, call(store)).await;
+        let out_of_memory = store.data_mut().memory().was_refused();
         match result {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(error))) => {
@@ -168,56 +189,11 @@ impl Handler {
     }
 }
 
-fn linked(engine: &Engine, component: &Component, kind: HandlerKind) -> wasmtime::Result<Linked> {
-    let mut linker = Linker::<State>::new(engine);
-    // One definition serves every 0.2 version: the linker matches semver-compatible names.
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    if kind == HandlerKind::SpinAsync {
-        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    }
-    let pre = linker.instantiate_pre(component)?;
-    Ok(match kind {
-        HandlerKind::SpinSync => Linked::SpinSync(spin_sync::RedisTriggerPre::new(pre)?),
-        HandlerKind::SpinAsync => Linked::SpinAsync(spin_async::RedisTriggerPre::new(pre)?),
-    })
-}
-
-impl Linked {
-    /// Makes an instance and calls it. The inner result is the handler's own.
-    async fn call(&self, store: &mut Store<State>, payload: &Bytes) -> wasmtime::Result<Result<(), String>> {
-        match self {
-            Linked::SpinSync(pre) => {
-                let guest = pre.instantiate_async(&mut *store).await?;
-                let result = guest.fermyon_spin_inbound_redis().call_handle_message(&mut *store, payload).await?;
-                Ok(result.map_err(|error| error.name().to_owned()))
-            }
-            Linked::SpinAsync(pre) => {
-                let guest = pre.instantiate_async(&mut *store).await?;
-                let payload = payload.to_vec();
-                let result = store
-                    .run_concurrent(async |accessor| guest.spin_redis_inbound_redis().call_handle_message(accessor, payload).await)
-                    .await??;
-                Ok(result.map_err(in_words))
-            }
-        }
-    }
-}
-
-/// An error of the asynchronous handler, by its name in the WIT or in the guest's own words.
-fn in_words(error: spin_async::spin::redis::redis::Error) -> String {
-    use spin_async::spin::redis::redis::Error;
-    match error {
-        Error::InvalidAddress => "invalid-address".to_owned(),
-        Error::TooManyConnections => "too-many-connections".to_owned(),
-        Error::TypeError => "type-error".to_owned(),
-        Error::Other(text) => text,
-    }
-}
-
-/// What a trap is called: wasmtime's short name where it has one, else the chain of causes.
+/// What a trap is called: wasmtime's short name where it has one, else the cause, which is the host's own sentence when the
+/// host made the guest trap.
 fn trap(error: &wasmtime::Error) -> String {
     match error.downcast_ref::<Trap>() {
         Some(trap) => trap.to_string(),
-        None => format!("{error:#}").lines().next().unwrap_or_default().to_owned(),
+        None => error.root_cause().to_string().lines().next().unwrap_or_default().to_owned(),
     }
 }

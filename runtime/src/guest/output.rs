@@ -1,13 +1,14 @@
 //! A guest's stdout and stderr as log lines, bounded in length and number.
 //!
-//! A line longer than [`MAX_LINE_BYTES`] is cut, and what one call prints beyond [`MAX_CALL_BYTES`] is counted instead of
-//! logged: a guest that floods costs a bounded amount of log.
+//! A line longer than [`MAX_LINE_BYTES`] is cut, and what one call prints beyond [`MAX_CALL_BYTES`], or a component beyond its
+//! [`Allowance`], is counted instead of logged: a guest that floods costs a bounded amount of log.
 
 use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -25,6 +26,45 @@ const MAX_CALL_BYTES: usize = 256 << 10;
 /// What a line counts against that beside its text: about what a log line adds to it, in bytes.
 const LINE_OVERHEAD: usize = 128;
 
+/// What a component may log at once after it was quiet, in bytes.
+const BURST_BYTES: usize = 4 << 20;
+/// What a component may log in a second in the long run, in bytes.
+const BYTES_PER_SECOND: usize = 1 << 20;
+/// Longest time that is earned for at once; a burst takes less.
+const LONGEST_QUIET: Duration = Duration::from_secs(60);
+
+/// How much all calls of one component together may still log: a token bucket.
+pub(super) struct Allowance(Mutex<Bucket>);
+
+struct Bucket {
+    left: usize,
+    since: Instant,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(Mutex::new(Bucket { left: BURST_BYTES, since: Instant::now() }))
+    }
+}
+
+impl Allowance {
+    /// Whether so many bytes may be logged now; then they are taken.
+    fn take(&self, bytes: usize) -> bool {
+        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let quiet = bucket.since.elapsed().min(LONGEST_QUIET);
+        let earned = usize::try_from(quiet.as_micros()).unwrap_or(0) * BYTES_PER_SECOND / 1_000_000;
+        if earned > 0 {
+            // A little time is lost to rounding, never won.
+            *bucket = Bucket { left: (bucket.left + earned).min(BURST_BYTES), since: Instant::now() };
+        }
+        let allowed = bucket.left >= bytes;
+        if allowed {
+            bucket.left -= bytes;
+        }
+        allowed
+    }
+}
+
 /// Which stream a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stream {
@@ -39,8 +79,8 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(component: &str, channel: &str) -> Self {
-        let lines = |stream| Lines(Arc::new(Mutex::new(Buffer::new(component, channel, stream))));
+    pub(super) fn new(component: &str, channel: &str, allowance: &Arc<Allowance>) -> Self {
+        let lines = |stream| Lines(Arc::new(Mutex::new(Buffer::new(component, channel, stream, allowance.clone()))));
         Self { stdout: lines(Stream::Stdout), stderr: lines(Stream::Stderr) }
     }
 
@@ -66,6 +106,7 @@ struct Buffer {
     component: String,
     channel: String,
     stream: Stream,
+    allowance: Arc<Allowance>,
     line: Vec<u8>,
     /// Bytes of the current line that were cut.
     cut: usize,
@@ -74,8 +115,9 @@ struct Buffer {
 }
 
 impl Buffer {
-    fn new(component: &str, channel: &str, stream: Stream) -> Self {
-        Self { component: component.to_owned(), channel: channel.to_owned(), stream, line: Vec::new(), cut: 0, logged: 0, suppressed: 0 }
+    fn new(component: &str, channel: &str, stream: Stream, allowance: Arc<Allowance>) -> Self {
+        let (component, channel) = (component.to_owned(), channel.to_owned());
+        Self { component, channel, stream, allowance, line: Vec::new(), cut: 0, logged: 0, suppressed: 0 }
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -94,7 +136,7 @@ impl Buffer {
         let line = std::mem::take(&mut self.line);
         let cut = std::mem::take(&mut self.cut);
         let cost = line.len() + LINE_OVERHEAD;
-        if self.logged + cost > MAX_CALL_BYTES {
+        if self.logged + cost > MAX_CALL_BYTES || !self.allowance.take(cost) {
             self.suppressed += line.len() + cut + 1;
             return;
         }
@@ -110,7 +152,7 @@ impl Buffer {
         }
         let suppressed = std::mem::take(&mut self.suppressed);
         if suppressed > 0 {
-            tracing::warn!(target: "guest", component = %self.component, channel = %self.channel, "{suppressed} bytes more were not logged: one call may print {MAX_CALL_BYTES} bytes");
+            tracing::warn!(target: "guest", component = %self.component, channel = %self.channel, "{suppressed} bytes more were not logged: one call may print {MAX_CALL_BYTES} bytes, and a component {BYTES_PER_SECOND} bytes a second");
         }
     }
 
@@ -187,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_line_is_kept_until_it_ends_and_never_grows_beyond_its_bound() {
-        let mut buffer = Buffer::new("c", "ch", Stream::Stdout);
+        let mut buffer = Buffer::new("c", "ch", Stream::Stdout, Arc::default());
         buffer.write(b"half ");
         assert_eq!(buffer.line, b"half ");
         buffer.write(&vec![b'x'; 1 << 20]);
@@ -197,8 +239,16 @@ mod tests {
     }
 
     #[test]
+    fn a_component_that_has_had_its_burst_earns_a_megabyte_a_second() {
+        let allowance = Allowance::default();
+        assert!(allowance.take(BURST_BYTES) && !allowance.take(BURST_BYTES));
+        allowance.0.lock().unwrap().since -= Duration::from_secs(2);
+        assert!(allowance.take(2 * BYTES_PER_SECOND) && !allowance.take(BYTES_PER_SECOND));
+    }
+
+    #[test]
     fn what_a_call_prints_beyond_its_bound_is_counted() {
-        let mut buffer = Buffer::new("c", "ch", Stream::Stderr);
+        let mut buffer = Buffer::new("c", "ch", Stream::Stderr, Arc::default());
         for _ in 0..MAX_CALL_BYTES {
             buffer.write(b"1234567\n");
         }

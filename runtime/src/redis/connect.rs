@@ -8,7 +8,7 @@ use rustls::{
 };
 use socket2::{SockRef, TcpKeepalive};
 use spinredis_crds::{
-    Trigger,
+    Connection, Tls,
     address::{AddressError, RedisAddress},
 };
 use tokio::{
@@ -60,7 +60,7 @@ pub enum ConnectError {
     #[error("{field}: {error}")]
     Certificate {
         /// Field of the manifest.
-        field: &'static str,
+        field: String,
         /// What is wrong.
         error: String,
     },
@@ -86,67 +86,91 @@ pub enum ConnectError {
 }
 
 impl Endpoint {
-    /// Reads everything a connection needs. Called for each connect, so that rotated credentials are used.
-    pub fn resolve(trigger: &Trigger, references: &References) -> Result<Self, ConnectError> {
-        let (field, text) = match trigger.address_from.as_ref().and_then(|from| from.reference()) {
-            Some(reference) => (format!("trigger.addressFrom ({reference})"), references.line(&reference)?),
-            None => ("trigger.address".to_owned(), trigger.address.clone().unwrap_or_default()),
-        };
-        let address = RedisAddress::parse(&text).map_err(|error| ConnectError::Address { field: field.clone(), error })?;
-        if trigger.tls.is_some() && !address.tls {
+    /// Reads everything a connection of the manifest needs; `field` is what errors call it, such as `trigger`. Called for
+    /// each connect, so that rotated credentials are used.
+    pub fn resolve(connection: &Connection, field: &str, references: &References) -> Result<Self, ConnectError> {
+        let (origin, address) = Self::address(connection, field, references)?;
+        if connection.tls.is_some() && !address.tls {
             return Err(ConnectError::Certificate {
-                field: "trigger.tls",
-                error: format!("{field} must start with rediss:// (with two s)"),
+                field: format!("{field}.tls"),
+                error: format!("{origin} must start with rediss:// (with two s)"),
             });
         }
-        let (password, password_origin) = match &trigger.password_from {
+        let (password, password_origin) = match &connection.password_from {
             Some(from) => (Some(references.line(&from.reference())?), from.reference().to_string()),
-            None => (address.password.clone(), field),
+            None => (address.password.clone(), origin),
         };
-        let tls = if address.tls { Some(Arc::new(tls_config(trigger, references)?)) } else { None };
-        Ok(Self { username: trigger.username.clone().or_else(|| address.username.clone()), password, password_origin, tls, address })
+        let tls = if address.tls { Some(Arc::new(tls_config(connection.tls.as_ref(), field, references)?)) } else { None };
+        Ok(Self { username: connection.username.clone().or_else(|| address.username.clone()), password, password_origin, tls, address })
+    }
+
+    /// The address of a connection, and where it is written.
+    pub fn address(connection: &Connection, field: &str, references: &References) -> Result<(String, RedisAddress), ConnectError> {
+        let (origin, text) = match connection.address_from.as_ref().and_then(|from| from.reference()) {
+            Some(reference) => (format!("{field}.addressFrom ({reference})"), references.line(&reference)?),
+            None => (format!("{field}.address"), connection.address.clone().unwrap_or_default()),
+        };
+        let address = RedisAddress::parse(&text).map_err(|error| ConnectError::Address { field: origin.clone(), error })?;
+        Ok((origin, address))
+    }
+
+    /// An address with what it holds of credentials, and certificates for it if it needs others than the public ones.
+    pub fn of_address(address: RedisAddress, tls: Option<&Tls>, references: &References) -> Result<Self, ConnectError> {
+        let tls = if address.tls { Some(Arc::new(tls_config(tls, "trigger", references)?)) } else { None };
+        let (username, password) = (address.username.clone(), address.password.clone());
+        Ok(Self { username, password, password_origin: "the address".to_owned(), tls, address })
     }
 
     /// Opens the connection.
     pub async fn connect(&self) -> Result<Box<dyn Stream>, ConnectError> {
+        self.connect_with(TcpStream::connect((self.address.host.as_str(), self.address.port))).await
+    }
+
+    /// Opens the connection over TCP that somebody else makes.
+    pub async fn connect_with(&self, tcp: impl Future<Output = io::Result<TcpStream>>) -> Result<Box<dyn Stream>, ConnectError> {
         let address = self.address.to_string();
         let deadline = Instant::now() + CONNECT_TIMEOUT;
-        let tcp = timeout_at(deadline, self.open(&address)).await.unwrap_or_else(|_| Err(ConnectError::Timeout(address.clone())))?;
+        let tcp = timeout_at(deadline, open(&address, tcp)).await.unwrap_or_else(|_| Err(ConnectError::Timeout(address.clone())))?;
         let Some(config) = &self.tls else { return Ok(Box::new(tcp)) };
         let untrusted = |error| ConnectError::Tls { address: address.clone(), error };
         let name = ServerName::try_from(self.address.host.clone()).map_err(|error| untrusted(io::Error::other(error)))?;
         let handshake = timeout_at(deadline, TlsConnector::from(config.clone()).connect(name, tcp)).await;
         Ok(Box::new(handshake.unwrap_or_else(|_| Err(io::Error::other("no answer to a TLS handshake"))).map_err(untrusted)?))
     }
-
-    async fn open(&self, address: &str) -> Result<TcpStream, ConnectError> {
-        let unreachable = |error| ConnectError::Tcp { address: address.to_owned(), error };
-        let tcp = TcpStream::connect((self.address.host.as_str(), self.address.port)).await.map_err(unreachable)?;
-        tcp.set_nodelay(true).map_err(unreachable)?;
-        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(3);
-        SockRef::from(&tcp).set_tcp_keepalive(&keepalive).map_err(unreachable)?;
-        Ok(tcp)
-    }
 }
 
-fn tls_config(trigger: &Trigger, references: &References) -> Result<ClientConfig, ConnectError> {
-    const CA: &str = "trigger.tls.caFrom";
-    const CLIENT: &str = "trigger.tls.clientCertificateFrom";
-    let wrong = |field, error: String| ConnectError::Certificate { field, error };
-    let tls = trigger.tls.as_ref();
+async fn open(address: &str, tcp: impl Future<Output = io::Result<TcpStream>>) -> Result<TcpStream, ConnectError> {
+    let unreachable = |error| ConnectError::Tcp { address: address.to_owned(), error };
+    let tcp = tcp.await.map_err(unreachable)?;
+    tcp.set_nodelay(true).map_err(unreachable)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(3);
+    SockRef::from(&tcp).set_tcp_keepalive(&keepalive).map_err(unreachable)?;
+    Ok(tcp)
+}
+
+/// The authorities that this system trusts.
+pub fn public_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    match tls.and_then(|tls| tls.ca_from.as_ref()?.reference()) {
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+fn tls_config(tls: Option<&Tls>, field: &str, references: &References) -> Result<ClientConfig, ConnectError> {
+    const CA: &str = "caFrom";
+    const CLIENT: &str = "clientCertificateFrom";
+    let wrong = |part, error: String| ConnectError::Certificate { field: format!("{field}.tls.{part}"), error };
+    let roots = match tls.and_then(|tls| tls.ca_from.as_ref()?.reference()) {
         Some(reference) => {
+            let mut roots = RootCertStore::empty();
             for certificate in certificates(&references.bytes(&reference)?).map_err(|error| wrong(CA, format!("{reference} {error}")))? {
                 roots
                     .add(certificate)
                     .map_err(|error| wrong(CA, format!("{reference} holds a certificate that cannot be used: {error}")))?;
             }
+            roots
         }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
+        None => public_roots(),
+    };
     let builder = ClientConfig::builder().with_root_certificates(roots);
     let Some(secret) = tls.and_then(|tls| tls.client_certificate_from.as_ref()) else { return Ok(builder.with_no_client_auth()) };
     let [certificate, key] = secret.references();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rand::RngExt;
-use spinredis_crds::{Reason, Trigger, defaults::MAX_MESSAGE_BYTES};
+use spinredis_crds::{Connection, Reason, defaults::MAX_MESSAGE_BYTES};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -33,7 +33,7 @@ const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Everything the subscription needs.
 pub struct Receiver {
     /// Server and credentials.
-    pub trigger: Trigger,
+    pub server: Connection,
     /// Values of references.
     pub references: Arc<References>,
     /// Where messages go.
@@ -68,7 +68,7 @@ impl Receiver {
     /// One session from connect to its end. `Ok` means shutdown.
     async fn session(&self, shutdown: &CancellationToken) -> Result<(), SessionError> {
         let connect = async {
-            let endpoint = Endpoint::resolve(&self.trigger, &self.references)?;
+            let endpoint = Endpoint::resolve(&self.server, "trigger", &self.references)?;
             Session::open(&endpoint, &self.client_name, MAX_MESSAGE_BYTES).await
         };
         let session = tokio::select! {
@@ -77,7 +77,7 @@ impl Receiver {
         };
         let (mut events, mut commands) = session?.split();
         let heard = Mutex::new(Instant::now());
-        let reading = self.read(&mut events, commands.address().to_owned(), &heard);
+        let reading = self.read(&mut events, commands.address().into(), &heard);
         tokio::pin!(reading);
         let ended = tokio::select! {
             error = &mut reading => Err(error),
@@ -91,7 +91,7 @@ impl Receiver {
     }
 
     /// Reads events until the connection ends.
-    async fn read(&self, events: &mut Events, address: String, heard: &Mutex<Instant>) -> SessionError {
+    async fn read(&self, events: &mut Events, address: Arc<str>, heard: &Mutex<Instant>) -> SessionError {
         loop {
             let event = match events.next().await {
                 Ok(event) => event,
@@ -99,7 +99,7 @@ impl Receiver {
             };
             *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             match event {
-                Event::Message { subscription, channel, payload } => self.routes.deliver(&subscription, &channel, &payload),
+                Event::Message { subscription, channel, payload } => self.routes.deliver(&subscription, &channel, &payload, &address),
                 Event::Subscribed(subscription) => {
                     tracing::debug!(channel = subscription.name(), "subscribed");
                     if let Some(missing) = self.state.subscribed(subscription) {

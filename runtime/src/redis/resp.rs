@@ -6,6 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Longest line (status, error, number or length), in bytes; Redis itself allows 64 KiB.
 const MAX_LINE: usize = 64 << 10;
+const ENDLESS_LINE: &str = "it sent an endless line";
 /// Most elements of an array: a `pmessage` has four.
 const MAX_ELEMENTS: i64 = 16;
 /// How much is read at once, in bytes.
@@ -136,12 +137,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let mut searched = 0;
         loop {
             if let Some(end) = self.buffer[searched..].windows(2).position(|pair| pair == b"\r\n").map(|at| at + searched) {
+                if end > MAX_LINE {
+                    return Err(ReadError::Protocol(ENDLESS_LINE));
+                }
                 let line = self.buffer.split_to(end);
                 self.buffer.advance(2);
                 return Ok(line);
             }
-            if self.buffer.len() > MAX_LINE {
-                return Err(ReadError::Protocol("it sent an endless line"));
+            // The first half of its end may be there already.
+            if self.buffer.len() > MAX_LINE + 1 {
+                return Err(ReadError::Protocol(ENDLESS_LINE));
             }
             searched = self.buffer.len().saturating_sub(1);
             self.buffer.reserve(CHUNK);
@@ -231,6 +236,17 @@ mod tests {
         stream.extend(std::iter::repeat_n(b'x', 50_000));
         stream.extend(b"\r\n+OK\r\n");
         assert_eq!(frames(&stream, 49_999).await, [Frame::TooLarge(50_000), Frame::Simple("OK".into())]);
+    }
+
+    #[tokio::test]
+    async fn a_line_has_the_same_bound_however_the_stream_is_cut() {
+        let line = |length: usize| [b"+".as_slice(), &vec![b'x'; length - 1], b"\r\n"].concat();
+        assert_eq!(frames(&line(MAX_LINE), 100).await.len(), 1);
+        let long = line(MAX_LINE + 1);
+        let mut single = Reader::new(OneByOne(long.iter().copied().collect()), 100);
+        for result in [Reader::new(long.as_slice(), 100).frame().await, single.frame().await] {
+            assert!(matches!(result, Err(ReadError::Protocol(ENDLESS_LINE))), "{result:?}");
+        }
     }
 
     #[tokio::test]

@@ -21,11 +21,9 @@ pub fn subscriptions(component: &Component) -> Vec<Subscription> {
 }
 
 impl Routes {
-    /// Adds a component's subscriptions.
-    pub fn add(&mut self, component: &Component, queue: &Arc<Queue>) {
-        for (place, subscription) in subscriptions(component).into_iter().enumerate() {
-            self.targets.entry(subscription).or_default().push((queue.clone(), place));
-        }
+    /// Adds a component's subscription, which has this place in its list.
+    pub fn add(&mut self, subscription: Subscription, place: usize, queue: &Arc<Queue>) {
+        self.targets.entry(subscription).or_default().push((queue.clone(), place));
     }
 
     /// Every subscription, each once.
@@ -34,14 +32,15 @@ impl Routes {
     }
 
     /// Puts a message into the queue of every component that asked for its subscription. `Err` is the length in bytes of
-    /// a payload that was too large to be read.
-    pub fn deliver(&self, subscription: &Subscription, channel: &str, payload: &Result<Bytes, u64>) {
+    /// a payload that was too large to be read; `address` the server it came from.
+    pub fn deliver(&self, subscription: &Subscription, channel: &str, payload: &Result<Bytes, u64>, address: &Arc<str>) {
         for (queue, place) in self.targets.get(subscription).into_iter().flatten() {
             match payload {
                 Ok(payload) => queue.push(Message {
                     channel: channel.to_owned(),
                     payload: payload.clone(),
                     subscription: *place,
+                    address: address.clone(),
                     received: Instant::now(),
                 }),
                 Err(length) => {

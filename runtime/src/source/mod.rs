@@ -83,11 +83,11 @@ impl Sources {
             let bytes = std::fs::read(path).map_err(|error| SourceError::File { path: path.display().to_string(), error })?;
             return decoded(bytes, || format!("file {}", path.display()));
         }
-        if let Some(source) = &component.source.config_map {
+        if let Some(source) = component.config_map() {
             let reference = source.reference();
             return decoded(self.references.bytes(&reference)?, || reference.to_string());
         }
-        let source = component.source.oci.as_ref().ok_or(SourceError::None)?;
+        let source = component.oci().ok_or(SourceError::None)?;
         let image = self.registries.pull(source).await?;
         let wasm = decode::wasm(image.layer)
             .map_err(|error| SourceError::Decode { what: format!("the layer of image {}", source.reference), error })?;

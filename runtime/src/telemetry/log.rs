@@ -20,6 +20,8 @@ pub fn install(format: LogFormat, filter: Option<&str>) {
         Some(Ok(filter)) => (filter, None),
         Some(Err(error)) => (EnvFilter::new("info"), Some(error)),
     };
+    // Its calls are spans, which would stand before each line that a guest prints.
+    let filter = "wasmtime_wasi=warn".parse().ok().into_iter().fold(filter, EnvFilter::add_directive);
     let filter = QUIET.iter().filter_map(|library| format!("{library}=info").parse().ok()).fold(filter, EnvFilter::add_directive);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stdout);
     match format {

@@ -20,7 +20,7 @@ use prometheus_client::{
 use crate::{
     guest::FailureKind,
     queue::{Counts, DropReason, Queue, Snapshot},
-    redis::state::SubscriptionState,
+    redis::servers::Servers,
 };
 
 /// Upper bounds of the handler's duration, in seconds.
@@ -50,12 +50,12 @@ pub struct Metrics {
 
 impl Metrics {
     /// Metrics of these queues and this subscription.
-    pub fn new(queues: Vec<Arc<Queue>>, subscriptions: Arc<SubscriptionState>) -> Self {
+    pub fn new(queues: Vec<Arc<Queue>>, subscriptions: Servers) -> Self {
         let mut registry = Registry::with_prefix("spinredis");
         let durations = Family::<ComponentLabel, Histogram, fn() -> Histogram>::new_with_constructor(|| Histogram::new(DURATION_BUCKETS));
         registry.register_with_unit("handler_duration", "Time a handler took, by component", Unit::Seconds, durations.clone());
         registry.register_collector(Box::new(Messages { queues }));
-        registry.register_collector(Box::new(Subscription { state: subscriptions }));
+        registry.register_collector(Box::new(Subscription { servers: subscriptions }));
         Self { registry, durations }
     }
 
@@ -157,7 +157,7 @@ impl Collector for Messages {
 }
 
 struct Subscription {
-    state: Arc<SubscriptionState>,
+    servers: Servers,
 }
 
 impl fmt::Debug for Subscription {
@@ -170,10 +170,10 @@ impl Collector for Subscription {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         encoder
             .encode_descriptor("subscribed", "1 when every subscription is acknowledged", None, MetricType::Gauge)?
-            .encode_gauge(&i64::from(self.state.is_ready()))?;
+            .encode_gauge(&i64::from(self.servers.is_ready()))?;
         encoder
             .encode_descriptor("reconnects", "Connections lost after they had been subscribed", None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, _, u64>(&self.state.reconnects(), None)?;
+            .encode_counter::<NoLabelSet, _, u64>(&self.servers.reconnects(), None)?;
         encoder
             .encode_descriptor(
                 "outage",
@@ -181,6 +181,6 @@ impl Collector for Subscription {
                 Some(&Unit::Seconds),
                 MetricType::Counter,
             )?
-            .encode_counter::<NoLabelSet, _, u64>(&self.state.outage().as_secs_f64(), None)
+            .encode_counter::<NoLabelSet, _, u64>(&self.servers.outage().as_secs_f64(), None)
     }
 }

@@ -8,7 +8,7 @@ use oci_client::{
     secrets::RegistryAuth,
 };
 
-use crate::registry::{self, Format};
+use crate::registry::{self, Format, SpinApp, SpinPacking};
 
 /// Two registries that speak plain HTTP.
 pub struct Registries {
@@ -78,6 +78,14 @@ impl Registries {
         let reference = format!("{}/{name}", self.private.host);
         let login = Some((self.private.user.as_str(), self.private.password.as_str()));
         let digest = registry::push(&reference, wasm, Format::Artifact, login);
+        (reference, digest)
+    }
+
+    /// Pushes a whole Spin app to the registry with a password; gives its reference and digest.
+    pub fn push_spin_app_private(&self, name: &str, app: &SpinApp) -> (String, String) {
+        let reference = format!("{}/{name}", self.private.host);
+        let login = Some((self.private.user.as_str(), self.private.password.as_str()));
+        let digest = registry::push_spin_app(&reference, app, SpinPacking::Archives, login);
         (reference, digest)
     }
 }

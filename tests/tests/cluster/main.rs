@@ -2,6 +2,7 @@
 //! real registries. See `spinredis_tests::kubernetes` for what is set up and what stays.
 
 mod answers;
+mod application;
 mod manifests;
 mod measure;
 mod operator;

@@ -106,10 +106,7 @@ fn phase(seen: &Observation<'_>, newest: &[&Pod], ready: usize) -> (Phase, Probl
     if counts.is_complete {
         let (reason, message) = match wanted {
             0 => (Reason::ScaledToZero, "the app is scaled to zero and handles no messages".to_owned()),
-            _ => (
-                Reason::Subscribed,
-                format!("{} subscribed to {}", of_replicas(ready, wanted), spec.map(subscriptions).unwrap_or_default()),
-            ),
+            _ => (Reason::Subscribed, format!("{} subscribed{}", of_replicas(ready, wanted), spec.map(subscriptions).unwrap_or_default())),
         };
         return (Phase::Ready, Problem { reason, message });
     }
@@ -133,13 +130,17 @@ fn of_replicas(ready: usize, wanted: i32) -> String {
     format!("{ready} of {wanted} replicas {}", if wanted == 1 { "is" } else { "are" })
 }
 
-/// `2 channels and 1 pattern`, each counted once however many components have it.
+/// ` to 2 channels and 1 pattern`, each counted once however many components have it. Those of a whole Spin app are known to
+/// its pods only.
 fn subscriptions(spec: &SpinRedisAppSpec) -> String {
+    if let Some(application) = &spec.application {
+        return format!(" to the channels of {}", application.oci.reference);
+    }
     let distinct = |lists: Vec<&Vec<String>>| lists.into_iter().flatten().collect::<BTreeSet<_>>().len();
     let counted = |count: usize, noun: &str| (count > 0).then(|| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }));
     let channels = counted(distinct(spec.components.iter().map(|component| &component.channels).collect()), "channel");
     let patterns = counted(distinct(spec.components.iter().map(|component| &component.patterns).collect()), "pattern");
-    [channels, patterns].into_iter().flatten().collect::<Vec<_>>().join(" and ")
+    format!(" to {}", [channels, patterns].into_iter().flatten().collect::<Vec<_>>().join(" and "))
 }
 
 /// The most telling of what keeps the newest pods from being ready.
@@ -207,6 +208,8 @@ fn components(seen: &Observation<'_>, newest: &[&Pod]) -> Vec<ComponentStatus> {
     let before = seen.subject.status.components.iter();
     match &seen.subject.app {
         Err(_) => before.cloned().collect(),
+        // Which components a whole Spin app has, its pods report.
+        Ok(app) if app.spec.application.is_some() => before.cloned().collect(),
         Ok(app) => before.filter(|known| app.spec.components.iter().any(|component| component.id == known.id)).cloned().collect(),
     }
 }
