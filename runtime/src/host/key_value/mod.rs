@@ -3,6 +3,23 @@
 //! A store is a prefix on a Redis server: a key of the guest is `<prefix><key>` there. Nothing is cached, so what a call
 //! has written is there for the next one and for other replicas.
 
+/// Translates [`StoreError`] for a version of Spin's interface; `$other` is what it calls the case for everything else.
+macro_rules! translate_errors {
+    ($error:ident, $other:ident) => {
+        impl From<$crate::host::key_value::StoreError> for $error {
+            fn from(error: $crate::host::key_value::StoreError) -> Self {
+                use $crate::host::key_value::StoreError;
+                match error {
+                    StoreError::TableFull => $error::StoreTableFull,
+                    StoreError::NoSuchStore => $error::NoSuchStore,
+                    StoreError::AccessDenied => $error::AccessDenied,
+                    StoreError::Other(text) => $error::$other(text),
+                }
+            }
+        }
+    };
+}
+
 mod spin_1;
 mod spin_2;
 mod spin_3;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{MAX_OPEN, Store, StoreError};
+use super::{MAX_OPEN, Store};
 use crate::host::{
     HostView,
     bindings::spin_1::fermyon::spin::key_value::{Error, Host},
@@ -10,22 +10,13 @@ use crate::host::{
 
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
+translate_errors!(Error, Io);
+
 /// The open stores of a call, by the numbers that its guest knows them by.
 #[derive(Default)]
 pub struct Handles {
     last: u32,
     stores: BTreeMap<u32, Arc<Store>>,
-}
-
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::TableFull => Error::StoreTableFull,
-            StoreError::NoSuchStore => Error::NoSuchStore,
-            StoreError::AccessDenied => Error::AccessDenied,
-            StoreError::Other(text) => Error::Io(text),
-        }
-    }
 }
 
 impl HostView<'_> {

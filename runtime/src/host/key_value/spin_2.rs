@@ -10,16 +10,7 @@ use crate::host::{
 
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::TableFull => Error::StoreTableFull,
-            StoreError::NoSuchStore => Error::NoSuchStore,
-            StoreError::AccessDenied => Error::AccessDenied,
-            StoreError::Other(text) => Error::Other(text),
-        }
-    }
-}
+translate_errors!(Error, Other);
 
 impl Host for HostView<'_> {}
 

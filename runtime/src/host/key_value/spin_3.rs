@@ -2,7 +2,7 @@
 
 use wasmtime::component::{Accessor, FutureReader, Resource, StreamReader};
 
-use super::{Opened, StoreError};
+use super::Opened;
 use crate::host::{
     HasHost, HostView,
     bindings::key_value_3::spin::key_value::key_value::{Error, Host, HostStore, HostStoreWithStore},
@@ -10,16 +10,7 @@ use crate::host::{
 
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::TableFull => Error::StoreTableFull,
-            StoreError::NoSuchStore => Error::NoSuchStore,
-            StoreError::AccessDenied => Error::AccessDenied,
-            StoreError::Other(text) => Error::Other(text),
-        }
-    }
-}
+translate_errors!(Error, Other);
 
 impl Host for HostView<'_> {}
 

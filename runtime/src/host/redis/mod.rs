@@ -3,6 +3,49 @@
 //! A guest's connection is its own while it holds it: one guest's SELECT, MULTI or blocking command is no other's business.
 //! It goes back to a pool afterwards, unless it was left in a state of its own.
 
+/// Translates [`RedisError`] for a version of the interface whose error has a case for each.
+macro_rules! translate_errors {
+    ($error:ident) => {
+        impl From<$crate::host::redis::RedisError> for $error {
+            fn from(error: $crate::host::redis::RedisError) -> Self {
+                use $crate::host::redis::RedisError;
+                match error {
+                    RedisError::InvalidAddress => $error::InvalidAddress,
+                    RedisError::TooManyConnections => $error::TooManyConnections,
+                    RedisError::TypeError => $error::TypeError,
+                    RedisError::Other(text) => $error::Other(text),
+                }
+            }
+        }
+    };
+}
+
+/// Translates the arguments and answers of `execute` for a version of the interface; all of them have the same.
+macro_rules! translate_values {
+    ($parameter:ident, $result:ident) => {
+        impl From<$crate::host::redis::answer::Part> for $result {
+            fn from(part: $crate::host::redis::answer::Part) -> Self {
+                use $crate::host::redis::answer::Part;
+                match part {
+                    Part::Nil => $result::Nil,
+                    Part::Status(text) => $result::Status(text),
+                    Part::Int64(number) => $result::Int64(number),
+                    Part::Binary(bytes) => $result::Binary(bytes),
+                }
+            }
+        }
+
+        impl From<$parameter> for $crate::host::redis::commands::Parameter {
+            fn from(parameter: $parameter) -> Self {
+                match parameter {
+                    $parameter::Int64(number) => Self::Int64(number),
+                    $parameter::Binary(bytes) => Self::Binary(bytes),
+                }
+            }
+        }
+    };
+}
+
 mod answer;
 mod commands;
 pub mod pool;

@@ -11,25 +11,7 @@ use crate::host::{
 
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
-impl From<Part> for RedisResult {
-    fn from(part: Part) -> Self {
-        match part {
-            Part::Nil => RedisResult::Nil,
-            Part::Status(text) => RedisResult::Status(text),
-            Part::Int64(number) => RedisResult::Int64(number),
-            Part::Binary(bytes) => RedisResult::Binary(bytes),
-        }
-    }
-}
-
-impl From<RedisParameter> for Parameter {
-    fn from(parameter: RedisParameter) -> Self {
-        match parameter {
-            RedisParameter::Int64(number) => Parameter::Int64(number),
-            RedisParameter::Binary(bytes) => Parameter::Binary(bytes),
-        }
-    }
-}
+translate_values!(RedisParameter, RedisResult);
 
 impl HostView<'_> {
     fn failed(&self, error: &RedisError) -> Error {

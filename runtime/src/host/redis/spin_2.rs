@@ -2,7 +2,7 @@
 
 use wasmtime::component::Resource;
 
-use super::{Connection, MAX_OPEN, RedisError, answer::Part, commands::Parameter};
+use super::{Connection, MAX_OPEN, RedisError, commands::Parameter};
 use crate::host::{
     HostView,
     bindings::spin_2::fermyon::spin::redis::{Error, Host, HostConnection, RedisParameter, RedisResult},
@@ -10,36 +10,8 @@ use crate::host::{
 
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
-impl From<RedisError> for Error {
-    fn from(error: RedisError) -> Self {
-        match error {
-            RedisError::InvalidAddress => Error::InvalidAddress,
-            RedisError::TooManyConnections => Error::TooManyConnections,
-            RedisError::TypeError => Error::TypeError,
-            RedisError::Other(text) => Error::Other(text),
-        }
-    }
-}
-
-impl From<Part> for RedisResult {
-    fn from(part: Part) -> Self {
-        match part {
-            Part::Nil => RedisResult::Nil,
-            Part::Status(text) => RedisResult::Status(text),
-            Part::Int64(number) => RedisResult::Int64(number),
-            Part::Binary(bytes) => RedisResult::Binary(bytes),
-        }
-    }
-}
-
-impl From<RedisParameter> for Parameter {
-    fn from(parameter: RedisParameter) -> Self {
-        match parameter {
-            RedisParameter::Int64(number) => Parameter::Int64(number),
-            RedisParameter::Binary(bytes) => Parameter::Binary(bytes),
-        }
-    }
-}
+translate_errors!(Error);
+translate_values!(RedisParameter, RedisResult);
 
 impl HostView<'_> {
     /// Whether a guest may open one more connection; counts it if so.

@@ -2,7 +2,7 @@
 
 use wasmtime::component::{Accessor, Resource};
 
-use super::{Connection, RedisError, answer::Part, commands::Parameter};
+use super::{Connection, commands::Parameter};
 use crate::host::{
     HasHost, HostView,
     bindings::redis_3::spin::redis::redis::{Error, Host, HostConnection, HostConnectionWithStore, RedisParameter, RedisResult},
@@ -10,36 +10,8 @@ use crate::host::{
 
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
-impl From<RedisError> for Error {
-    fn from(error: RedisError) -> Self {
-        match error {
-            RedisError::InvalidAddress => Error::InvalidAddress,
-            RedisError::TooManyConnections => Error::TooManyConnections,
-            RedisError::TypeError => Error::TypeError,
-            RedisError::Other(text) => Error::Other(text),
-        }
-    }
-}
-
-impl From<Part> for RedisResult {
-    fn from(part: Part) -> Self {
-        match part {
-            Part::Nil => RedisResult::Nil,
-            Part::Status(text) => RedisResult::Status(text),
-            Part::Int64(number) => RedisResult::Int64(number),
-            Part::Binary(bytes) => RedisResult::Binary(bytes),
-        }
-    }
-}
-
-impl From<RedisParameter> for Parameter {
-    fn from(parameter: RedisParameter) -> Self {
-        match parameter {
-            RedisParameter::Int64(number) => Parameter::Int64(number),
-            RedisParameter::Binary(bytes) => Parameter::Binary(bytes),
-        }
-    }
-}
+translate_errors!(Error);
+translate_values!(RedisParameter, RedisResult);
 
 impl Host for HostView<'_> {}
 
