@@ -3,7 +3,7 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: help setup build fmt lint crds guests images cluster cluster-down demo demo-cluster test test-fast fuzz
+.PHONY: help setup build fmt lint crds guests images cluster cluster-down demo demo-cluster test test-fast fuzz bench
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -47,6 +47,11 @@ test-fast: ## The tests that need no cluster, no registry and no Redis
 # Targets run side by side, so more of them than processors get less each.
 fuzz: ## Fuzz everything that reads what strangers wrote (FUZZ_SECONDS for each target, TARGET for one)
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),300) cargo test --release --locked -p spinredis --test fuzz -- --nocapture $(TARGET)
+
+# Nothing else should run on the machine meanwhile.
+bench: guests ## Measure against Spin's way and native code (ARGS=--quick for two minutes instead of twenty)
+	cargo build --release --locked --workspace --bins
+	target/release/spinredis-bench --json target/bench.json $(ARGS)
 
 test: ## Everything: format, lints, unit tests, real Redis, real registry, real Kubernetes
 	tests/run.sh

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     component::{Component, OciSource},
-    connection::Connection,
+    connection::Trigger,
     status::SpinRedisAppStatus,
     store::KeyValueStore,
     variable::Variable,
@@ -58,7 +58,7 @@ pub struct SpinRedisAppSpec {
     /// The Redis server whose channels the components subscribe to. With application it may be left out, or name no address:
     /// where it names one, that replaces the app's default address and not an address of a trigger's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trigger: Option<Connection>,
+    pub trigger: Option<Trigger>,
     /// A whole Spin app, of which the components with a Redis trigger are called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub application: Option<Application>,
@@ -89,6 +89,12 @@ pub struct SpinRedisAppSpec {
     /// delivers it. Required when replicas is above 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
+    /// How long a stopping pod may finish the messages it has received: 30s, 2m. Default 30s, at most 1h; 0s: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 32), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[x_kube(validation = Rule::new("!self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self) <= duration('1h')")
+        .message("drain must be at most 1h"))]
+    pub drain: Option<String>,
     /// CPU and memory of the container that handles messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,

@@ -4,6 +4,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    dispatch::{DeadLetter, Instances, Ordering, QueueSpec, Retry},
     reference::{Reference, ValueFrom},
     variable::Variable,
 };
@@ -54,7 +55,8 @@ pub struct Component {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$")), extend("x-kubernetes-list-type" = "set"))]
     pub key_value_stores: Vec<String>,
-    /// How long one call may take before it is stopped and counted as failed: 500ms, 30s, 1m30s. Default 30s, at most 1h.
+    /// How long one attempt to handle a message may take before it is stopped and has failed: 500ms, 30s, 1m30s. Default 30s,
+    /// at most 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 32), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
     // What is not a duration at all has the pattern's message already.
@@ -69,6 +71,26 @@ pub struct Component {
         "isQuantity(self) && quantity(self).compareTo(quantity('64Ki')) >= 0 && quantity(self).compareTo(quantity('4Gi')) <= 0")
         .message("memoryLimit must be between 64Ki and 4Gi, for example 128Mi"))]
     pub memory_limit: Option<String>,
+    /// How many messages are handled at once, each by an instance of its own. Default 8, at most 1024.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub concurrency: Option<i32>,
+    /// In which order messages are handled. Channel (the default): those of one channel one after the other, channels side by
+    /// side. None: any messages side by side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordering: Option<Ordering>,
+    /// Instances kept ready, and how many messages one may handle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<Instances>,
+    /// The messages that wait for the component.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueSpec>,
+    /// What happens when a message fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Where messages go that failed for good. Default nowhere: they are counted and logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<DeadLetter>,
 }
 
 /// Where a component's WebAssembly comes from; exactly one of the two.

@@ -1,5 +1,5 @@
-//! A connection to one Redis server: where it is, how to sign in to it, and how to trust it. The trigger is one, and a
-//! key-value store may have one of its own.
+//! A connection to one Redis server: where it is, how to sign in to it, and how to trust it. The trigger is one with more
+//! to it; a key-value store and a dead-letter stream may have one of their own.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,26 @@ pub struct Connection {
     /// How to trust the server and how to present ourselves, for rediss:// addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+}
+
+/// The Redis server whose channels the components subscribe to, and what is taken from it.
+///
+/// It has no rules as a whole: those of [`Connection`] are taken over into its schema, and one of its own would hide them.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Trigger {
+    /// The server.
+    #[serde(flatten)]
+    pub connection: Connection,
+    /// Largest payload that is handed to a component, as a quantity: 1Mi, 64Mi. A larger one is skipped and counted. Default
+    /// 8Mi; between 1Ki and 512Mi, which is the most that Redis itself takes unless told otherwise.
+    // proto-max-bulk-len in Redis's own redis.conf: 512mb.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[0-9]+([.][0-9]+)?(Ki|Mi|Gi|k|M|G)?$"))]
+    #[x_kube(validation = Rule::new(
+        "isQuantity(self) && quantity(self).compareTo(quantity('1Ki')) >= 0 && quantity(self).compareTo(quantity('512Mi')) <= 0")
+        .message("maxMessageBytes must be between 1Ki and 512Mi, for example 8Mi"))]
+    pub max_message_bytes: Option<String>,
 }
 
 /// TLS settings of a connection.

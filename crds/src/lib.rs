@@ -12,6 +12,7 @@ pub mod component;
 pub mod connection;
 pub mod crd;
 pub mod defaults;
+pub mod dispatch;
 pub mod duration;
 pub mod manifest;
 pub mod outbound;
@@ -30,7 +31,8 @@ mod schema;
 
 pub use app::{Application, Delivery, Pod, Resources, SpinRedisApp, SpinRedisAppSpec};
 pub use component::{Component, ConfigMapSource, EnvVar, OciSource, Source};
-pub use connection::{Connection, SecretName, Tls};
+pub use connection::{Connection, SecretName, Tls, Trigger};
+pub use dispatch::{DeadLetter, Instances, Ordering, QueueSpec, Retry, WhenFull};
 pub use reference::{KeyRef, RefKind, Reference, SecretValueFrom, ValueFrom};
 pub use report::Reason;
 pub use status::{ComponentStatus, SpinRedisAppStatus};

@@ -3,6 +3,8 @@
 //! [`Manifest::parse`] takes both what the operator writes (`app.yaml`) and the file a person applies, so what runs on a
 //! laptop is what runs in the cluster. Scaling, labels or pull secrets are not part of it and roll no pods.
 
+use std::time::Duration;
+
 use kube::Resource;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -10,8 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::{
     app::{Application, SpinRedisApp, SpinRedisAppSpec},
     component::Component,
-    connection::Connection,
-    defaults,
+    connection::{Connection, Trigger},
+    defaults, quantity,
     reference::Reference,
     store::KeyValueStore,
     variable::Variable,
@@ -53,7 +55,7 @@ pub struct Metadata {
 pub struct ManifestSpec {
     /// The Redis server whose channels the components subscribe to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trigger: Option<Connection>,
+    pub trigger: Option<Trigger>,
     /// A whole Spin app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub application: Option<Application>,
@@ -66,6 +68,9 @@ pub struct ManifestSpec {
     /// Key-value stores that components may open.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key_value_stores: Vec<KeyValueStore>,
+    /// How long a stopping pod may finish the messages it has received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<String>,
 }
 
 fn default_namespace() -> String {
@@ -169,6 +174,11 @@ impl SpinRedisAppSpec {
     pub fn references(&self) -> Vec<Reference> {
         ManifestSpec::of(self).references()
     }
+
+    /// How long a stopping pod may finish the messages it has received.
+    pub fn drain(&self) -> Duration {
+        defaults::drain(self.drain.as_deref())
+    }
 }
 
 impl ManifestSpec {
@@ -180,13 +190,44 @@ impl ManifestSpec {
             components: spec.components.clone(),
             variables: spec.variables.clone(),
             key_value_stores: spec.key_value_stores.clone(),
+            drain: spec.drain.clone(),
         }
+    }
+
+    /// How long a stopping pod may finish the messages it has received.
+    pub fn drain(&self) -> Duration {
+        defaults::drain(self.drain.as_deref())
+    }
+
+    /// Largest payload that is handed to a component, in bytes.
+    pub fn max_message_bytes(&self) -> u64 {
+        let bytes = self.trigger.as_ref().and_then(|trigger| quantity::bytes(trigger.max_message_bytes.as_deref()?).ok());
+        bytes.unwrap_or(defaults::MAX_MESSAGE_BYTES)
+    }
+
+    /// The Redis server whose channels the components subscribe to, as far as the manifest says.
+    pub fn server(&self) -> Option<&Connection> {
+        self.trigger.as_ref().map(|trigger| &trigger.connection)
+    }
+
+    /// Every connection that the manifest describes, each with the path of its field.
+    pub fn connections(&self) -> Vec<(String, &Connection)> {
+        let trigger = self.server().map(|server| ("spec.trigger".to_owned(), server));
+        let stores = self.key_value_stores.iter().enumerate();
+        let stores = stores.map(|(index, store)| (format!("spec.keyValueStores[{index}].connection"), store.connection.as_ref()));
+        let dead_letters = self.components.iter().enumerate().map(|(index, component)| {
+            (
+                format!("spec.components[{index}].deadLetter.connection"),
+                component.dead_letter.as_ref().and_then(|letters| letters.connection.as_ref()),
+            )
+        });
+        let others = stores.chain(dead_letters).filter_map(|(path, connection)| Some((path, connection?)));
+        trigger.into_iter().chain(others).collect()
     }
 
     /// Every Secret and ConfigMap key that is named, each once.
     pub fn references(&self) -> Vec<Reference> {
-        let connections = self.trigger.iter().chain(self.key_value_stores.iter().filter_map(|store| store.connection.as_ref()));
-        let mut found: Vec<Reference> = connections.flat_map(Connection::references).collect();
+        let mut found: Vec<Reference> = self.connections().into_iter().flat_map(|(_, connection)| connection.references()).collect();
         let variables = self.variables.iter().chain(self.components.iter().flat_map(|component| &component.variables));
         found.extend(variables.filter_map(|variable| variable.value_from.as_ref()?.reference()));
         for component in &self.components {
@@ -241,6 +282,39 @@ spec:
     fn references_are_listed_once() {
         let references = Manifest::parse(APP).unwrap().references();
         assert_eq!(references, [Reference::config_map("guests", "hello.wat"), Reference::secret("redis", "password")]);
+    }
+
+    #[test]
+    fn the_server_of_a_dead_letter_stream_brings_its_references() {
+        let letters = "deadLetter: {stream: dead, connection: {addressFrom: {secretKeyRef: {name: letters, key: url}}, \
+                       tls: {caFrom: {configMapKeyRef: {name: ca, key: ca.crt}}}}}";
+        let references = Manifest::parse(&format!("{APP}    {letters}\n")).unwrap().references();
+        assert!(references.contains(&Reference::secret("letters", "url")), "{references:?}");
+        assert!(references.contains(&Reference::config_map("ca", "ca.crt")), "{references:?}");
+    }
+
+    #[test]
+    fn the_largest_message_and_the_time_to_drain_are_those_of_the_manifest_or_the_defaults() {
+        let of = |text: &str| {
+            let spec = Manifest::parse(text).unwrap().spec;
+            (spec.max_message_bytes(), spec.drain())
+        };
+        assert_eq!(of(APP), (defaults::MAX_MESSAGE_BYTES, defaults::DRAIN));
+        let given = APP.replace("'redis://localhost',", "'redis://localhost', maxMessageBytes: 64Mi,") + "  drain: 1m30s\n";
+        assert_eq!(of(&given), (64 << 20, Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn a_trigger_is_a_connection_with_more_to_it() {
+        let manifest = Manifest::parse(&APP.replace("'redis://localhost',", "'redis://localhost', maxMessageBytes: 1Mi,")).unwrap();
+        assert_eq!(manifest.spec.server().unwrap().address.as_deref(), Some("redis://localhost"));
+        assert_eq!(Manifest::parse(&manifest.to_canonical_text()).unwrap(), manifest);
+    }
+
+    /// The suffix of a ConfigMap's name; another one rolls every app.
+    #[test]
+    fn the_hash_of_a_manifest_stays_what_it_was() {
+        assert_eq!(Manifest::parse(APP).unwrap().hash(), "69eecee0d4");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use clap::{Parser, ValueEnum};
 
 use crate::{
     Options,
-    settings::{PullPolicy, Settings},
+    settings::{PullPolicy, Settings, Variable},
 };
 
 /// Runs Redis-triggered WebAssembly apps (SpinRedisApp) on Kubernetes.
@@ -23,6 +23,9 @@ pub struct Args {
     /// Registry that speaks HTTP without TLS, as HOST or HOST:PORT; may be repeated or hold a comma-separated list.
     #[arg(long = "plain-http-registry", env = "SPINREDIS_PLAIN_HTTP_REGISTRIES", value_delimiter = ',', value_name = "HOST")]
     pub plain_http_registries: Vec<String>,
+    /// Environment variable of the pods of apps, as NAME=VALUE, such as those of OpenTelemetry; may be repeated.
+    #[arg(long = "runtime-env", value_name = "NAME=VALUE")]
+    pub runtime_env: Vec<Variable>,
     /// Address of /healthz, /readyz and /metrics.
     #[arg(long, env = "SPINREDIS_LISTEN", default_value = ":8080", value_name = "ADDR")]
     pub listen: String,
@@ -54,6 +57,7 @@ impl Args {
                 runtime_image: self.runtime_image,
                 runtime_image_pull_policy: self.runtime_image_pull_policy,
                 plain_http_registries: without_empty(self.plain_http_registries),
+                runtime_environment: self.runtime_env.into_iter().map(|Variable { name, value }| (name, value)).collect(),
             },
             namespaces: without_empty(self.namespaces),
             listen: self.listen,
@@ -89,9 +93,12 @@ mod tests {
             "",
             "--plain-http-registry",
             "x:5000",
+            "--runtime-env",
+            "OTEL_EXPORTER_OTLP_HEADERS=a=b,c=d",
         ]);
         let options = args.into_options();
         assert_eq!(options.namespaces, ["a", "b", "c"]);
         assert_eq!(options.settings.plain_http_registries, ["x:5000"]);
+        assert_eq!(options.settings.runtime_environment["OTEL_EXPORTER_OTLP_HEADERS"], "a=b,c=d");
     }
 }

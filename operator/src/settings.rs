@@ -1,5 +1,7 @@
 //! What whoever runs the operator decides for the pods of every app. A change of it rolls all apps.
 
+use std::{collections::BTreeMap, str::FromStr};
+
 use clap::ValueEnum;
 
 /// Settings that go into pods.
@@ -11,6 +13,28 @@ pub struct Settings {
     pub runtime_image_pull_policy: Option<PullPolicy>,
     /// Registries that `prepare` may use without TLS.
     pub plain_http_registries: Vec<String>,
+    /// Environment variables of what serves, such as those that turn traces on. Guests never see them.
+    pub runtime_environment: BTreeMap<String, String>,
+}
+
+/// An environment variable: NAME=VALUE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+impl FromStr for Variable {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok(Self { name: name.to_owned(), value: value.to_owned() }),
+            _ => Err("write NAME=VALUE, for example OTEL_EXPORTER_OTLP_ENDPOINT=http://otel-collector.observability:4318".to_owned()),
+        }
+    }
 }
 
 /// When nodes pull an image, as Kubernetes names it.

@@ -38,6 +38,7 @@ fn settings() -> Settings {
         runtime_image: "ghcr.io/acme/spinredis-runtime:v0.1.0".to_owned(),
         runtime_image_pull_policy: Some(PullPolicy::IfNotPresent),
         plain_http_registries: vec!["registry.local:5000".to_owned()],
+        runtime_environment: [("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), "http://collector:4318".to_owned())].into(),
     }
 }
 
@@ -112,6 +113,42 @@ fn keys_of_variables_and_of_stores_are_mounted() {
         "secret/cache-client/tls.key",
     ];
     assert_eq!(paths, wanted);
+}
+
+#[test]
+fn keys_of_the_server_of_dead_letters_are_mounted() {
+    let letters = json!({"stream": "dead", "connection": {"addressFrom": {"secretKeyRef": {"name": "letters", "key": "url"}}}});
+    let pod = pod(&built(&changed("smallest.yaml", |app| app["spec"]["components"][0]["deadLetter"] = letters)));
+    let sources = volume(&pod, "refs").unwrap().projected.unwrap().sources.unwrap();
+    let items = sources.into_iter().filter_map(|source| source.secret?.items).flatten();
+    assert!(items.map(|item| item.path).any(|path| path == "secret/letters/url"));
+}
+
+#[test]
+fn a_stopping_pod_has_the_drain_of_the_app_and_ten_seconds_more() {
+    for (drain, seconds) in [(None, 40), (Some("0s"), 10), (Some("1ms"), 11), (Some("1m30s"), 100), (Some("1h"), 3610)] {
+        let app = changed("smallest.yaml", |app| {
+            if let Some(drain) = drain {
+                app["spec"]["drain"] = json!(drain);
+            }
+        });
+        assert_eq!(pod(&built(&app)).termination_grace_period_seconds, Some(seconds), "{drain:?}");
+    }
+}
+
+#[test]
+fn settings_of_dispatch_reach_the_runtime_and_roll_the_pods() {
+    let before = built(&app("smallest.yaml"));
+    for (path, value) in [
+        ("/spec/components/0", ("queue", json!({"maxBytes": "1Mi"}))),
+        ("/spec/trigger", ("maxMessageBytes", json!("1Mi"))),
+        ("/spec", ("drain", json!("1m"))),
+    ] {
+        let after = built(&changed("smallest.yaml", |app| app.pointer_mut(path).unwrap()[value.0] = value.1.clone()));
+        assert!(json!(after.config_map).to_string().contains(value.0), "{path}");
+        assert_ne!(before.config_map.metadata.name, after.config_map.metadata.name, "{path}");
+        assert_ne!(template(&before.deployment), template(&after.deployment), "{path}");
+    }
 }
 
 #[test]

@@ -5,6 +5,10 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use spinredis_crds::Reference;
 
+use crate::telemetry::log::Writing;
+
+pub mod dead_letters;
+
 /// Runs WebAssembly components for messages on Redis channels.
 #[derive(Parser, Debug)]
 #[command(name = "spinredis", version, about)]
@@ -27,6 +31,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Make a SpinRedisApp of a Spin manifest (spin.toml).
     Import(ImportArgs),
+    /// Look at messages that failed for good, have them handled again, or remove them.
+    DeadLetters(dead_letters::DeadLettersArgs),
 }
 
 /// How log lines look.
@@ -227,7 +233,15 @@ impl Cli {
             Command::Prepare(args) => args.log_format,
             Command::Serve(args) => args.log_format,
             Command::Run(args) => args.log_format,
-            Command::Check(_) | Command::Import(_) => LogFormat::Text,
+            Command::Check(_) | Command::Import(_) | Command::DeadLetters(_) => LogFormat::Text,
+        }
+    }
+
+    /// Whether what is logged may make anybody wait: never where messages are handled.
+    pub fn log_writing(&self) -> Writing {
+        match &self.command {
+            Command::Serve(_) | Command::Run(_) => Writing::Dropping,
+            _ => Writing::Waiting,
         }
     }
 }

@@ -6,31 +6,31 @@
 //! |---|---|
 //! | fetch a component | [`source`] |
 //! | take a whole Spin app apart | [`application`] |
-//! | inspect and compile it | [`compile`] |
-//! | read Secrets and ConfigMap keys | [`references`] |
-//! | connect, subscribe, receive | [`redis`] |
+//! | plan, compile and check all components | [`prepare`] |
+//! | subscribe and receive | [`redis`] |
 //! | wait for a turn, be counted | [`queue`] |
 //! | take from the queue, call | [`dispatch`] |
-//! | run the handler in a fresh instance | [`guest`] |
-//! | answer what the guest calls | [`host`] |
+//! | keep what failed for good | [`dead_letters`] |
 //! | tell how it goes | [`health`], [`telemetry`] |
 //!
-//! [`commands`] puts them together for `prepare`, `serve`, `run` and `check`; [`describe`] is what `check` says of a component,
-//! and [`import`] makes SpinRedisApps of Spin manifests.
-#![deny(unsafe_code)]
+//! [`app`] puts them together for one app, and [`commands`] starts what a person asks for; [`describe`] is what `check` says of a component,
+//! and [`import`] makes SpinRedisApps of Spin manifests. What concerns one component, from its code to a call of its handler,
+//! is in the crate [`spinredis_guest`].
+#![forbid(unsafe_code)]
 
+pub mod app;
 pub mod application;
 pub mod cli;
 pub mod commands;
-pub mod compile;
+pub mod dead_letters;
 pub mod describe;
 pub mod dispatch;
-pub mod guest;
 pub mod health;
-pub mod host;
 pub mod import;
+pub mod prepare;
 pub mod queue;
 pub mod redis;
-pub mod references;
 pub mod source;
 pub mod telemetry;
+
+pub use spinredis_guest::{call, compile, connect, host, references};

@@ -8,7 +8,7 @@ use spinredis::{cli::Cli, commands, telemetry};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::log::install(cli.log_format(), std::env::var(telemetry::log::FILTER_VARIABLE).ok().as_deref());
+    let _log = telemetry::log::install(cli.log_format(), std::env::var(telemetry::log::FILTER_VARIABLE).ok().as_deref(), cli.log_writing());
     // One provider for every TLS connection of the process. A second call could only fail because it is installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     commands::start(cli.command)

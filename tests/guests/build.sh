@@ -29,6 +29,7 @@ python             python      $here/python
 python-sdk5        python      $here/python-sdk5       spin:up/redis-trigger@4.1.0
 c                  c           $here/c                 reactor
 c-command          c           $here/c-command         command
+bench-c            c           $here/bench-c           reactor
 "
 
 mapfile -t names < <(awk 'NF { print $1 }' <<<"$guests")

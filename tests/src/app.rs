@@ -176,9 +176,22 @@ impl App {
         command
     }
 
+    /// The same with its health port at `HOST:PORT`, for a test that does not read the log.
+    pub fn run_command_listening(&self, address: &str) -> Command {
+        let mut command = Command::new(binary());
+        command.arg("run").arg("--file").arg(self.file()).args(["--listen", address, "--log-format", "json"]);
+        command.arg("--refs").arg(self.refs());
+        command
+    }
+
+    /// Starts `spinredis run`, which may have to wait for its Redis.
+    pub fn start(&self) -> Runtime {
+        Runtime::start(&mut self.run_command()).keeping(&self.folder)
+    }
+
     /// Starts `spinredis run` and waits until it is subscribed.
     pub fn run(&self) -> Runtime {
-        let runtime = Runtime::start(&mut self.run_command()).keeping(&self.folder);
+        let runtime = self.start();
         runtime.ready();
         runtime
     }

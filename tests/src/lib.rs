@@ -4,15 +4,20 @@
 //! true, the failure shows what the program at the other end printed.
 
 pub mod app;
+pub mod collector;
 pub mod guests;
 pub mod http;
 pub mod kubernetes;
+pub mod load;
 pub mod manifests;
 pub mod metrics;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod registry;
+pub mod resp;
 pub mod runtime;
 pub mod tls;
 pub mod wait;
+pub mod watch;

@@ -10,6 +10,11 @@ use std::{
 
 use crate::wait::{PATIENCE, eventually_within};
 
+/// A program that printed nothing for so long has printed what it had to say.
+const QUIET: Duration = Duration::from_millis(50);
+/// One that never stops printing is not waited for any longer.
+const LONGEST_TO_SETTLE: Duration = Duration::from_secs(1);
+
 /// A running program.
 pub struct Process {
     name: String,
@@ -51,9 +56,19 @@ impl Process {
         self.child.id()
     }
 
-    /// What was printed so far.
+    /// What was printed so far, once nothing more comes for a moment: a program that logs on a thread of its own prints what it
+    /// did a moment after others can see it.
     pub fn lines(&self) -> Vec<String> {
-        self.output.state.lock().unwrap().lines.clone()
+        let deadline = Instant::now() + LONGEST_TO_SETTLE;
+        let mut state = self.output.state.lock().unwrap();
+        loop {
+            let seen = state.lines.len();
+            let has_ended = state.ended == 2;
+            state = self.output.changed.wait_timeout_while(state, QUIET, |state| state.lines.len() == seen && state.ended < 2).unwrap().0;
+            if state.lines.len() == seen || has_ended || Instant::now() > deadline {
+                return state.lines.clone();
+            }
+        }
     }
 
     /// What was printed so far, as one text.

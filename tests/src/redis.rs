@@ -2,7 +2,7 @@
 //!
 //! Tests speak to it through a Unix socket, so that they reach it whatever its TCP port wants: a password or TLS.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
 use ::redis::{Client, Connection, FromRedisValue};
 use serde_json::{Value, json};
@@ -15,12 +15,16 @@ use crate::{
     wait::eventually,
 };
 
+/// The fields of a stream's entry.
+pub type Fields = BTreeMap<String, Vec<u8>>;
+
 /// A Redis server and its folder.
 pub struct Redis {
     folder: TempDir,
     port: u16,
     tls: bool,
     password: Option<String>,
+    sentinel: bool,
     process: Option<Process>,
 }
 
@@ -31,9 +35,16 @@ pub struct Builder {
     tls: bool,
     password: Option<String>,
     lines: Vec<String>,
+    sentinel: bool,
 }
 
 impl Builder {
+    /// Not a Redis but a Sentinel, which watches the Redis on this port.
+    pub fn sentinel_of(mut self, port: u16) -> Self {
+        self.sentinel = true;
+        self.line(&format!("sentinel monitor watched 127.0.0.1 {port} 1"))
+    }
+
     /// The password of the default user.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
@@ -73,9 +84,12 @@ impl Builder {
     /// Starts the server and waits until it answers.
     pub fn start(self) -> Redis {
         let ports = if self.tls { format!("port 0\ntls-port {}", self.port) } else { format!("port {}", self.port) };
-        let config = format!("bind 127.0.0.1\n{ports}\nunixsocket redis.sock\nsave \"\"\n{}\n", self.lines.join("\n"));
+        // A Sentinel keeps nothing and does not know the setting.
+        let save = if self.sentinel { "" } else { "save \"\"\n" };
+        let config = format!("bind 127.0.0.1\n{ports}\nunixsocket redis.sock\n{save}{}\n", self.lines.join("\n"));
         fs::write(self.folder.path().join("redis.conf"), config).unwrap();
-        let mut redis = Redis { folder: self.folder, port: self.port, tls: self.tls, password: self.password, process: None };
+        let mut redis =
+            Redis { folder: self.folder, port: self.port, tls: self.tls, password: self.password, sentinel: self.sentinel, process: None };
         redis.start_again();
         redis
     }
@@ -89,14 +103,23 @@ impl Redis {
 
     /// A server with options.
     pub fn builder() -> Builder {
-        Builder { folder: tempfile::tempdir().unwrap(), port: ports::free(), tls: false, password: None, lines: Vec::new() }
+        Builder {
+            folder: tempfile::tempdir().unwrap(),
+            port: ports::free(),
+            tls: false,
+            password: None,
+            lines: Vec::new(),
+            sentinel: false,
+        }
     }
 
     /// Starts the server again, on the same port, after [`kill`](Self::kill) or [`stop`](Self::stop).
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "this Redis runs already");
         let _ = fs::remove_file(self.socket());
-        let mut process = Process::start(Command::new("redis-server").arg("redis.conf").current_dir(self.folder.path()));
+        let mut command = Command::new("redis-server");
+        command.arg("redis.conf").args(self.sentinel.then_some("--sentinel")).current_dir(self.folder.path());
+        let mut process = Process::start(&mut command);
         eventually("redis-server answers", || {
             if let Some(code) = process.ended() {
                 panic!("redis-server ended with code {code}; it printed:\n{}", process.text());
@@ -117,6 +140,27 @@ impl Redis {
         let mut process = self.process.take().expect("this Redis runs");
         process.signal("TERM");
         process.wait();
+    }
+
+    /// Takes its processor time away, so that its connections stay open and are dead: SIGSTOP.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Ends [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        self.process.as_ref().expect("this Redis runs").signal(name);
+    }
+
+    /// Another certificate for a server with TLS, from its next start on.
+    pub fn set_identity(&self, server: &Identity) {
+        for (name, text) in [("server.crt", &server.certificate), ("server.key", &server.key)] {
+            fs::write(self.folder.path().join(name), text).unwrap();
+        }
     }
 
     /// TCP port, with TLS if the server has it.
@@ -141,13 +185,18 @@ impl Redis {
         ::redis::cmd("PUBLISH").arg(channel).arg(payload.as_ref()).query(&mut connection).unwrap()
     }
 
-    /// Publishes many messages in one go.
-    pub fn publish_all(&self, channel: &str, payloads: impl IntoIterator<Item = String>) {
+    /// Publishes many messages on one channel in one go. Gives how many deliveries that were.
+    pub fn publish_all(&self, channel: &str, payloads: impl IntoIterator<Item = String>) -> u64 {
+        self.publish_each(payloads.into_iter().map(|payload| (channel, payload)))
+    }
+
+    /// Publishes many messages, each with its channel, in one go. Gives how many deliveries that were.
+    pub fn publish_each<'a>(&self, messages: impl IntoIterator<Item = (&'a str, String)>) -> u64 {
         let mut pipeline = ::redis::pipe();
-        for payload in payloads {
-            pipeline.cmd("PUBLISH").arg(channel).arg(payload).ignore();
+        for (channel, payload) in messages {
+            pipeline.cmd("PUBLISH").arg(channel).arg(payload);
         }
-        pipeline.exec(&mut self.connect()).unwrap();
+        pipeline.query::<Vec<u64>>(&mut self.connect()).unwrap().into_iter().sum()
     }
 
     /// Any command: `["CLIENT", "LIST"]`.
@@ -159,11 +208,17 @@ impl Redis {
         command.query(&mut self.connect()).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
+    /// All entries of a stream, the oldest first; none where there is no stream.
+    pub fn stream(&self, key: &str) -> Vec<Fields> {
+        self.command::<Vec<(String, Fields)>>(&["XRANGE", key, "-", "+"]).into_iter().map(|(_, fields)| fields).collect()
+    }
+
     fn socket(&self) -> PathBuf {
         self.folder.path().join("redis.sock")
     }
 
-    fn connect(&self) -> Connection {
+    /// A connection of the test's own.
+    pub fn connect(&self) -> Connection {
         self.try_connect().unwrap_or_else(|error| panic!("Redis on port {} does not answer: {error}", self.port))
     }
 

@@ -32,6 +32,13 @@ impl Authority {
         self.sign(named("server", hosts), ExtendedKeyUsagePurpose::ServerAuth)
     }
 
+    /// A server whose certificate ended long ago.
+    pub fn expired_server(&self, hosts: &[&str]) -> Identity {
+        let mut params = named("server", hosts);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
     /// A client.
     pub fn client(&self, name: &str) -> Identity {
         self.sign(named(name, &[]), ExtendedKeyUsagePurpose::ClientAuth)

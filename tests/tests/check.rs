@@ -3,7 +3,8 @@
 //! The files of `manifests/invalid` are each wrong in exactly one way. Their first line is `# expect: FINDING`, the
 //! beginning of the one line that `check` prints: the field's path, a colon, and a sentence. The API server refuses the
 //! same files; where it does so in words of its own, and not with a rule's sentence, a second line says which:
-//! `# api-server: WORDS`, or `# api-server: accepts` for what only `check` can know.
+//! `# api-server: WORDS`, or `# api-server: accepts` for what only `check` can know. The files of `manifests/valid` are right;
+//! one that begins with lines `# warns: FINDING` gets exactly these warnings.
 
 use std::{fs, path::Path, process::Command};
 
@@ -48,9 +49,15 @@ fn every_wrong_manifest_gets_one_finding_that_names_the_field() {
 #[test]
 fn every_right_manifest_passes() {
     for file in manifests("valid") {
+        let text = fs::read_to_string(&file).unwrap();
+        let expected: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("# warns: ")).collect();
         let (code, lines) = check(&file);
         assert_eq!(code, 0, "{}: {lines:?}", file.display());
-        assert!(lines[0].contains("nothing to find"), "{lines:?}");
+        let warnings: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("warning: ")).collect();
+        let each = expected.iter().zip(&warnings).all(|(expected, warning)| warning.starts_with(expected));
+        assert!(each && warnings.len() == expected.len(), "{}: {expected:#?}, and printed: {warnings:#?}", file.display());
+        let verdict = if expected.is_empty() { "nothing to find" } else { "is valid, with" };
+        assert!(lines[expected.len()].contains(verdict), "{lines:?}");
     }
 }
 

@@ -256,7 +256,7 @@ fn preparing_twice_leaves_the_same() {
     let app = app(guests::source("hello.wat"));
     let first = app.prepare();
     let files_of_first = files(&app);
-    assert_eq!(files_of_first.len(), 2, "an index and one file of code: {:?}", files_of_first.keys());
+    assert_eq!(files_of_first.len(), 3, "an index, one file of code and its digest: {:?}", files_of_first.keys());
     let second = app.prepare();
     assert_eq!((first.code, &first.report), (0, &second.report));
     assert!(files_of_first == files(&app));
@@ -267,7 +267,18 @@ fn components_with_the_same_bytes_share_their_code() {
     let component = |id: &str| json!({"id": id, "channels": ["a"], "source": guests::source("hello.wat")});
     let app = App::new(json!({"address": "redis://127.0.0.1:1"}), json!([component("a"), component("b")]));
     assert_eq!(app.prepare().code, 0);
-    assert_eq!(files(&app).len(), 2);
+    assert_eq!(files(&app).len(), 3);
+}
+
+#[test]
+fn code_that_is_not_as_it_was_written_is_compiled_anew() {
+    let app = app(guests::source("hello.wat"));
+    assert_eq!(app.prepare().code, 0);
+    let whole = files(&app);
+    let code = whole.keys().find(|name| name.ends_with(".cwasm")).unwrap();
+    fs::write(app.prepared().join(code), "something else").unwrap();
+    assert_eq!(app.prepare().code, 0);
+    assert!(whole == files(&app));
 }
 
 /// Starts `serve` on what is there and expects it to end with a sentence.

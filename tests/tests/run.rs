@@ -492,7 +492,7 @@ fn a_second_sigterm_ends_at_once_and_says_what_was_left() {
     redis.publish_all("loop", (0..5).map(|n| n.to_string()));
     runtime.wait_for_metric(QUEUED, &[], 4.0);
     runtime.terminate();
-    runtime.wait_for_message("a second signal ends at once");
+    runtime.wait_for_message("a second signal gives up what is left");
     let started = std::time::Instant::now();
     runtime.terminate();
     runtime.wait();

@@ -281,7 +281,7 @@ fn a_certificate_for_another_host_is_refused() {
     let authority = Authority::new("ours");
     let redis = Redis::builder().tls(&authority.server(&["redis.example"]), None).start();
     let runtime = app(tls_trigger(&redis, &json!({}))).with("secret/ca/ca.crt", authority.certificate()).serve();
-    assert_waits(&runtime, "RedisUnreachable", &["not valid for name", "redis.example", "host name in the address"]);
+    assert_waits(&runtime, "RedisUnreachable", &["not valid for name", "redis.example", "name a host in the address"]);
 }
 
 #[test]

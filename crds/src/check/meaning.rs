@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Finding;
 use crate::{
+    dispatch::DeadLetter,
     manifest::ManifestSpec,
     outbound::Entry,
     store::DEFAULT_STORE,
@@ -31,6 +32,9 @@ pub(super) fn findings(spec: &ManifestSpec) -> Vec<Finding> {
         }
         for (index, store) in component.key_value_stores.iter().enumerate() {
             reader.store(format!("{at}.keyValueStores[{index}]"), store);
+        }
+        if let Some(letters) = &component.dead_letter {
+            reader.dead_letter(format!("{at}.deadLetter.stream"), letters);
         }
     }
     reader.findings
@@ -115,6 +119,19 @@ impl Reader<'_> {
         }
     }
 
+    /// A message that failed for good must not come to where messages are taken from to be handled again: it would go round for
+    /// ever.
+    fn dead_letter(&mut self, at: String, letters: &DeadLetter) {
+        let others = self.spec.components.iter().filter_map(|component| component.dead_letter.as_ref());
+        let mut same_server = others.filter(|other| other.connection == letters.connection);
+        if let Some(other) = same_server.find(|other| other.redrive_stream() == letters.stream) {
+            self.say(
+                at,
+                format!("is where messages of stream `{}` go to be handled again: name a stream that does not end so", other.stream),
+            );
+        }
+    }
+
     fn store(&mut self, at: String, name: &str) {
         if name == DEFAULT_STORE || self.spec.key_value_stores.iter().any(|store| store.name == name) {
             return;
@@ -123,5 +140,26 @@ impl Reader<'_> {
             at,
             format!("there is no store `{name}`: add it to spec.keyValueStores, or name `{DEFAULT_STORE}`, the trigger's own Redis"),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Manifest;
+
+    #[test]
+    fn dead_letters_do_not_go_to_where_messages_are_taken_from_to_be_handled_again() {
+        let found = |connection: &str| {
+            let text = format!(
+                "apiVersion: spinredis.dev/v1alpha1\nkind: SpinRedisApp\nmetadata: {{name: a}}\nspec:\n  components:\n  \
+                 - {{id: a, deadLetter: {{stream: 'dead:redrive'}}}}\n  - {{id: b, deadLetter: {{stream: dead{connection}}}}}"
+            );
+            findings(&Manifest::parse(&text).unwrap().spec).iter().map(Finding::to_string).collect::<Vec<_>>()
+        };
+        let same = found("");
+        assert_eq!(same.len(), 1, "{same:#?}");
+        assert!(same[0].starts_with("spec.components[0].deadLetter.stream: is where messages of stream `dead` go"), "{same:#?}");
+        assert_eq!(found(", connection: {address: 'redis://other'}"), [""; 0], "on another server");
     }
 }

@@ -112,14 +112,11 @@ fn rules(document: &Value) -> Vec<Finding> {
 
 /// What the rules for an address cannot say, such as a port above 65535.
 fn addresses(spec: &ManifestSpec) -> Vec<Finding> {
-    let trigger = spec.trigger.iter().map(|trigger| ("spec.trigger".to_owned(), trigger));
-    let stores = spec.key_value_stores.iter().enumerate();
-    let stores = stores.filter_map(|(index, store)| Some((format!("spec.keyValueStores[{index}].connection"), store.connection.as_ref()?)));
     let wrong = |(path, connection): (String, &crate::Connection)| {
         let error = RedisAddress::parse(connection.address.as_deref()?).err()?;
         Some(Finding { path: format!("{path}.address"), message: error.to_string() })
     };
-    trigger.chain(stores).filter_map(wrong).collect()
+    spec.connections().into_iter().filter_map(wrong).collect()
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! The commands: each puts the stages together and turns errors into one sentence and an exit code.
 
 mod check;
+mod dead_letters;
 mod import;
 mod prepare;
 mod run;
 mod serve;
+mod values;
 
 use std::{fs, io::Write, path::Path, process::ExitCode};
 
@@ -83,21 +85,13 @@ pub enum CommandError {
     Credentials(#[from] crate::source::credentials::CredentialsError),
     /// The components cannot be prepared.
     #[error(transparent)]
-    Prepare(#[from] crate::compile::prepare::PrepareError),
-    /// Compiled components cannot be loaded.
+    Prepare(#[from] crate::prepare::PrepareError),
+    /// The app cannot be loaded.
     #[error(transparent)]
-    Artifact(#[from] crate::compile::artifact::ArtifactError),
-    /// The app has a component that was not prepared.
-    #[error("component {0} was not prepared: run `spinredis prepare` with this manifest first")]
-    NotPrepared(String),
-    /// A component's settings cannot be had.
-    #[error("component {component}: {error}")]
-    Settings {
-        /// Id of the component.
-        component: String,
-        /// Why.
-        error: crate::host::settings::SettingsError,
-    },
+    Load(#[from] crate::app::LoadError),
+    /// The app ended early.
+    #[error(transparent)]
+    Serve(#[from] crate::app::ServeError),
     /// The health port is taken.
     #[error(transparent)]
     Listen(#[from] crate::health::ListenError),
@@ -116,6 +110,7 @@ pub fn start(command: Command) -> ExitCode {
     let result = match command {
         Command::Check(args) => return check::run(&args),
         Command::Import(args) => return import::run(&args),
+        Command::DeadLetters(args) => return dead_letters::run(&args.command),
         Command::Prepare(args) => prepare::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Run(args) => run::run(&args),

@@ -8,7 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{CommandError, read_manifest};
 use crate::{
     cli::PrepareArgs,
-    compile::{bounded::Bounds, engine::Engines, prepare},
+    compile::{bounded::Bounds, engine::Engines},
+    prepare,
     references::References,
     source::{Sources, credentials::Credentials, oci::Registries},
 };
@@ -60,7 +61,7 @@ async fn prepare_app(args: &PrepareArgs) -> Result<Prepared, CommandError> {
         registries: Registries { credentials, plain_http: args.plain_http.clone() },
         files: BTreeMap::new(),
     };
-    let engines = Engines::new().map_err(|error| CommandError::System { what: "starting wasmtime", error: format!("{error:#}") })?;
+    let engines = Engines::to_compile();
     let (report, result) = prepare::prepare(&manifest, &sources, &engines, Bounds::new(args.compile_timeout), &args.out).await;
     Ok((report, result.map(drop)))
 }

@@ -1,18 +1,15 @@
 //! `spinredis run`: prepare into a private folder, then serve from it. The same code as in a pod, in one process.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::Value;
-use spinredis_crds::{Reference, check, manifest::Manifest};
+use spinredis_crds::{check, manifest::Manifest};
 
-use super::{CommandError, read_manifest, serve};
+use super::{CommandError, read_manifest, serve, values};
 use crate::{
-    cli::{ReferenceValue, RunArgs, ValueSource},
-    compile::{
-        bounded::Bounds,
-        engine::Engines,
-        prepare::{self, PrepareError},
-    },
+    cli::RunArgs,
+    compile::{bounded::Bounds, engine::Engines},
+    prepare::{self, PrepareError},
     references::References,
     source::{Sources, credentials::Credentials, oci::Registries},
 };
@@ -31,7 +28,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
     }
     let manifest = documents.manifest().map_err(|error| CommandError::Manifest { path: path(), error })?;
     let mut references = args.refs.as_deref().map_or_else(References::default, References::directory);
-    references = references.with_values(documents.objects).with_values(given_values(&args.references)?);
+    references = references.with_values(documents.objects).with_values(values::given(&args.references)?);
     let mut credentials = Credentials::default();
     if let Some(file) = &args.docker_config {
         credentials.add_file(file)?;
@@ -43,14 +40,15 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
     };
     let folder =
         tempfile::tempdir().map_err(|error| CommandError::System { what: "making a temporary folder", error: error.to_string() })?;
-    let engines = Engines::new().map_err(|error| CommandError::System { what: "starting wasmtime", error: format!("{error:#}") })?;
+    let engines = Engines::to_compile();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CommandError::System { what: "starting threads", error: error.to_string() })?;
     runtime.block_on(prepare::prepare(&manifest, &sources, &engines, Bounds::default(), folder.path())).1.map_err(on_a_laptop)?;
     drop(runtime);
-    serve::serve(&manifest, references, &engines, folder.path(), args.listen.as_deref())
+    drop(engines);
+    serve::serve(&manifest, references, folder.path(), args.listen.as_deref())
 }
 
 /// What is created in a cluster is given on the command line here.
@@ -70,24 +68,6 @@ fn replace_address(app: &mut Value, address: &str) {
         trigger.remove("addressFrom");
         trigger.insert("address".to_owned(), Value::from(address));
     }
-}
-
-fn given_values(given: &[String]) -> Result<BTreeMap<Reference, Vec<u8>>, CommandError> {
-    given
-        .iter()
-        .map(|text| {
-            let value: ReferenceValue = text.parse().map_err(CommandError::Reference)?;
-            let bytes = match &value.source {
-                ValueSource::File(path) => {
-                    fs::read(path).map_err(|error| CommandError::File { path: path.display().to_string(), error })?
-                }
-                ValueSource::Variable(variable) => std::env::var(variable)
-                    .map_err(|_| CommandError::UnsetVariable { reference: value.reference.to_string(), variable: variable.clone() })?
-                    .into_bytes(),
-            };
-            Ok((value.reference.clone(), bytes))
-        })
-        .collect()
 }
 
 fn component_files(args: &RunArgs, manifest: &Manifest) -> Result<BTreeMap<String, PathBuf>, CommandError> {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use spinredis_crds::report::ServeStatus;
 
-use super::state::SubscriptionState;
+use super::{failure::Failure, state::SubscriptionState};
 
 /// The state of every server that the app subscribes on; at least one.
 #[derive(Clone)]
@@ -29,6 +29,17 @@ impl Servers {
     /// Connections that were lost after they had been subscribed.
     pub fn reconnects(&self) -> u64 {
         self.0.iter().map(|state| state.reconnects()).sum()
+    }
+
+    /// How often there was no connection, or no longer one, by cause.
+    pub fn failures(&self) -> impl Iterator<Item = (Failure, u64)> {
+        let counts: Vec<_> = self.0.iter().map(|state| state.failures()).collect();
+        Failure::ALL.into_iter().map(move |failure| (failure, counts.iter().map(|counts| counts[failure as usize]).sum()))
+    }
+
+    /// Whether credentials that were rotated in do not work on a server.
+    pub fn rotation_failed(&self) -> bool {
+        self.0.iter().any(|state| state.rotation_failed())
     }
 
     /// How long subscriptions were missing, of all servers together.
@@ -71,7 +82,7 @@ mod tests {
     use spinredis_crds::Reason;
 
     use super::*;
-    use crate::redis::session::Subscription;
+    use crate::redis::{failure::SessionError, subscription::Subscription};
 
     #[test]
     fn one_server_that_is_not_ready_speaks_for_all() {
@@ -80,7 +91,8 @@ mod tests {
         let (first, second) = (state(), state());
         let servers = Servers::new(vec![first.clone(), second.clone()]);
         first.subscribed(channel());
-        second.lost(Reason::RedisUnreachable, "gone".into());
+        second.lost(&SessionError::Silent("redis://r".into()));
+        assert_eq!(servers.failures().find(|(_, count)| *count > 0), Some((Failure::Silent, 1)));
         let status = servers.status();
         assert_eq!((status.ready, status.subscribed, status.wanted, status.reason), (false, 1, 2, Reason::RedisUnreachable));
         second.subscribed(channel());

@@ -8,7 +8,11 @@ use std::{
 
 use spinredis_crds::{Reason, report::ServeStatus};
 
-use super::session::Subscription;
+use super::{
+    failure::{Failure, SessionError},
+    session::code,
+    subscription::Subscription,
+};
 
 /// The state of an app's subscriptions. Shared between the receiver, which writes, and health and metrics, which read.
 pub struct SubscriptionState {
@@ -27,6 +31,9 @@ struct Inner {
     lost_at: Option<Instant>,
     outage: Duration,
     reconnects: u64,
+    failures: [u64; Failure::ALL.len()],
+    /// Why the credentials that were rotated in since the last connect do not work.
+    rotated: Option<String>,
 }
 
 impl SubscriptionState {
@@ -45,6 +52,8 @@ impl SubscriptionState {
                 lost_at: None,
                 outage: Duration::ZERO,
                 reconnects: 0,
+                failures: [0; Failure::ALL.len()],
+                rotated: None,
             }),
         }
     }
@@ -57,8 +66,8 @@ impl SubscriptionState {
     pub fn subscribed(&self, subscription: Subscription) -> Option<Duration> {
         let mut inner = self.inner();
         inner.refused.remove(&subscription);
-        inner.subscribed.insert(subscription);
-        if inner.subscribed.len() < self.wanted.len() {
+        let news = inner.subscribed.insert(subscription);
+        if !news || inner.subscribed.len() < self.wanted.len() {
             return None;
         }
         inner.problem = None;
@@ -80,7 +89,7 @@ impl SubscriptionState {
     }
 
     /// The connection broke or could not be made. Returns whether that is news.
-    pub fn lost(&self, reason: Reason, message: String) -> bool {
+    pub fn lost(&self, error: &SessionError) -> bool {
         let mut inner = self.inner();
         if !inner.subscribed.is_empty() {
             inner.reconnects += 1;
@@ -88,9 +97,23 @@ impl SubscriptionState {
         if inner.was_ready && inner.lost_at.is_none() {
             inner.lost_at = Some(Instant::now());
         }
+        inner.failures[error.failure() as usize] += 1;
         inner.subscribed.clear();
         inner.refused.clear();
-        inner.set_problem(reason, message)
+        inner.rotated = None;
+        inner.set_problem(error.reason(), error.to_string())
+    }
+
+    /// Credentials that were rotated in beside a live subscription were tried: `None` when they work, else why not. Returns
+    /// whether that is news.
+    pub fn rotated(&self, problem: Option<String>) -> bool {
+        let mut inner = self.inner();
+        let news = inner.rotated != problem;
+        if news {
+            inner.rotated = problem;
+            inner.changed = SystemTime::now();
+        }
+        news
     }
 
     /// The process is stopping: not ready any more, whatever Redis says.
@@ -116,7 +139,20 @@ impl SubscriptionState {
         self.inner().reconnects
     }
 
-    /// How long subscriptions were missing since the first time all were there.
+    /// How often there was no connection, or no longer one, in the order of [`Failure::ALL`].
+    pub fn failures(&self) -> [u64; Failure::ALL.len()] {
+        self.inner().failures
+    }
+
+    /// Whether credentials that were rotated in beside a live subscription were tried and do not work: then the next connect
+    /// will fail.
+    pub fn rotation_failed(&self) -> bool {
+        self.inner().rotated.is_some()
+    }
+
+    /// How long subscriptions were missing since the first time all were there. It begins when a connection is found broken
+    /// and ends when the last subscription is acknowledged: one channel that Redis refuses after a reconnect is an outage too,
+    /// and what passes until a half-open connection is found is none yet.
     pub fn outage(&self) -> Duration {
         let inner = self.inner();
         inner.outage + inner.lost_at.map_or(Duration::ZERO, |since| since.elapsed())
@@ -129,8 +165,8 @@ impl SubscriptionState {
         let ready = !inner.stopping && inner.subscribed == self.wanted;
         let (reason, message) = match &inner.problem {
             _ if inner.stopping => (Reason::Progressing, "stopping: finishing what is queued".to_owned()),
-            _ if ready => (Reason::Subscribed, format!("subscribed to {wanted} of {wanted} channels and patterns")),
-            _ if !inner.refused.is_empty() => (Reason::RedisPermission, describe_refused(&inner.refused)),
+            _ if ready => (Reason::Subscribed, describe_ready(wanted, inner.rotated.as_deref())),
+            _ if !inner.refused.is_empty() => describe_refused(&inner.refused),
             Some((reason, message)) => (*reason, message.clone()),
             None => (Reason::Progressing, format!("connecting: subscribed to {subscribed} of {wanted} channels and patterns")),
         };
@@ -147,18 +183,28 @@ impl SubscriptionState {
     }
 }
 
-/// One sentence that names the refused subscriptions, the first of them when they are many.
-fn describe_refused(refused: &BTreeMap<Subscription, String>) -> String {
+fn describe_ready(wanted: usize, rotated: Option<&str>) -> String {
+    let ready = format!("subscribed to {wanted} of {wanted} channels and patterns");
+    match rotated {
+        Some(problem) => format!("{ready}; the new credentials do not work and the next connect would fail: {problem}"),
+        None => ready,
+    }
+}
+
+/// Why subscriptions are refused, in one sentence that names them, the first of them when they are many.
+fn describe_refused(refused: &BTreeMap<Subscription, String>) -> (Reason, String) {
     const NAMED: usize = 10;
     let names: Vec<String> = refused.iter().take(NAMED).map(|(subscription, error)| format!("{} ({error})", subscription.name())).collect();
     let more = match refused.len() {
         count if count > NAMED => format!(" and {} more", count - NAMED),
         _ => String::new(),
     };
-    format!(
-        "Redis refuses the subscription to {}{more}: permit the channel for this user (ACL SETUSER … &CHANNEL +subscribe +psubscribe)",
-        names.join(", ")
-    )
+    let (reason, what_to_do) = if refused.values().any(|error| code(error) == "NOPERM") {
+        (Reason::RedisPermission, "permit the channel for this user (ACL SETUSER … &CHANNEL +subscribe +psubscribe)")
+    } else {
+        (Reason::RedisUnreachable, "it is asked for again until the server takes it")
+    };
+    (reason, format!("Redis refuses the subscription to {}{more}: {what_to_do}", names.join(", ")))
 }
 
 impl Inner {
@@ -174,42 +220,5 @@ impl Inner {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn channel(name: &str) -> Subscription {
-        Subscription::Channel(name.into())
-    }
-
-    #[test]
-    fn ready_means_every_subscription_is_acknowledged() {
-        let state = SubscriptionState::new("ns/app".into(), [channel("a"), channel("b")]);
-        assert!(state.subscribed(channel("a")).is_none() && !state.is_ready());
-        assert!(state.subscribed(channel("b")).is_some() && state.is_ready());
-        assert_eq!(state.status().reason, Reason::Subscribed);
-        assert!(state.lost(Reason::RedisUnreachable, "gone".into()));
-        assert!(!state.lost(Reason::RedisUnreachable, "gone".into()), "the same problem is no news");
-        assert_eq!((state.is_ready(), state.status().subscribed, state.reconnects()), (false, 0, 1));
-    }
-
-    #[test]
-    fn a_refused_channel_is_named_and_the_others_stay() {
-        let state = SubscriptionState::new("ns/app".into(), [channel("a"), channel("b")]);
-        state.subscribed(channel("a"));
-        state.refused(channel("b"), "NOPERM".into());
-        let status = state.status();
-        assert_eq!((status.subscribed, status.wanted, status.reason), (1, 2, Reason::RedisPermission));
-        assert!(status.message.contains("to b (NOPERM)"), "{}", status.message);
-        assert_eq!(state.refused_subscriptions(), [channel("b")]);
-        state.subscribed(channel("b"));
-        assert!(state.is_ready());
-    }
-
-    #[test]
-    fn a_stopping_process_is_not_ready() {
-        let state = SubscriptionState::new("ns/app".into(), [channel("a")]);
-        state.subscribed(channel("a"));
-        state.stop();
-        assert!(!state.is_ready() && !state.status().ready);
-    }
-}
+#[path = "state_tests.rs"]
+mod tests;

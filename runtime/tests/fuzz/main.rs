@@ -4,22 +4,21 @@
 
 mod driver;
 mod mutate;
+mod resp;
 
 use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    pin::Pin,
-    task::{Context, Poll},
 };
 
 use flate2::{Compression, write::GzEncoder};
 use spinredis::{
     application::{Content, archive, resolve},
-    compile::{handler, plan},
+    compile::handler,
     describe,
     import::{self, Options},
-    redis::resp::{Frame, Reader},
+    prepare::plan,
     source::{decode, oci},
 };
 use spinredis_crds::{
@@ -28,7 +27,6 @@ use spinredis_crds::{
     outbound::AllowedHosts,
     template::Template,
 };
-use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::{driver::fuzz, mutate::Corpus};
 
@@ -327,46 +325,5 @@ fn template() {
         let same = template.resolve(|name| Some(format!("{{{{{name}}}}}"))).unwrap();
         let squeeze = |text: &str| text.split_whitespace().collect::<String>();
         assert_eq!(squeeze(&same), squeeze(&text), "text was lost");
-    });
-}
-
-// ---- Redis ----------------------------------------------------------------------------------------------------------
-
-/// Gives a stream in pieces of this length.
-struct Pieces<'a>(&'a [u8], usize);
-
-impl AsyncRead for Pieces<'_> {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        let (now, later) = self.0.split_at(self.1.min(self.0.len()).min(buffer.remaining()));
-        buffer.put_slice(now);
-        self.0 = later;
-        Poll::Ready(Ok(()))
-    }
-}
-
-async fn frames(bytes: &[u8], piece: usize) -> (Vec<Frame>, String) {
-    let mut reader = Reader::new(Pieces(bytes, piece), 8 << 20);
-    let mut frames = Vec::new();
-    loop {
-        match reader.frame().await {
-            Ok(frame) => frames.push(frame),
-            Err(error) => return (frames, error.to_string()),
-        }
-    }
-}
-
-#[test]
-fn redis_protocol() {
-    let seeds = [
-        "+OK\r\n-ERR no\r\n:-7\r\n$-1\r\n$0\r\n\r\n",
-        "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$4\r\na\r\nb\r\n",
-        "*4\r\n$8\r\npmessage\r\n$2\r\nc*\r\n$1\r\nc\r\n$9223372036854775807\r\nx",
-    ];
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    fuzz("redis_protocol", Corpus::text(seeds, &["\r\n", "*16\r\n", "*-1\r\n", "$8388608\r\n", "$-2\r\n", "+", "-", ":"]), move |bytes| {
-        let whole = runtime.block_on(frames(bytes, usize::MAX));
-        let pieces = runtime.block_on(frames(bytes, 3));
-        assert_eq!(whole, pieces, "where the stream is cut must not matter");
-        assert_sentence(&whole.1);
     });
 }

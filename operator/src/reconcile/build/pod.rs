@@ -1,7 +1,7 @@
 //! The pods of an app: `prepare` fetches and compiles the components, `serve` subscribes and calls them. They meet the
 //! *restricted* Pod Security Standard and get no token of the Kubernetes API.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{
     api::core::v1::{
@@ -10,7 +10,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
-use spinredis_crds::{defaults, manifest::FILE_NAME};
+use spinredis_crds::manifest::FILE_NAME;
 
 use super::{labels, resources, volumes};
 use crate::{
@@ -46,7 +46,7 @@ pub fn template(app: &Validated, config_map: &str, sources: Option<&str>, settin
         automount_service_account_token: Some(false),
         // Environment variables of every Service in the namespace are not for guests to see.
         enable_service_links: Some(false),
-        termination_grace_period_seconds: Some(i64::try_from(defaults::DRAIN.as_secs()).unwrap_or(30) + GRACE_AFTER_DRAIN_SECONDS),
+        termination_grace_period_seconds: Some(grace_seconds(app.spec().drain())),
         tolerations: Some(["not-ready", "unreachable"].map(lost_node).into()),
         ..PodSpec::default()
     };
@@ -54,6 +54,12 @@ pub fn template(app: &Validated, config_map: &str, sources: Option<&str>, settin
         metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }),
         spec: Some(spec),
     }
+}
+
+/// Seconds until the kubelet kills a stopping pod: its drain, a fraction rounded up, and the time to end.
+fn grace_seconds(drain: Duration) -> i64 {
+    let whole = i64::try_from(drain.as_secs()).unwrap_or(i64::MAX - GRACE_AFTER_DRAIN_SECONDS - 1);
+    whole + i64::from(drain.subsec_nanos() > 0) + GRACE_AFTER_DRAIN_SECONDS
 }
 
 fn prepare(app: &Validated, settings: &Settings) -> Container {
@@ -85,14 +91,17 @@ fn serve(app: &Validated, settings: &Settings) -> Container {
         ("listen", &format!(":{HEALTH_PORT}")),
         ("log-format", "json"),
     ]));
+    let given = settings.runtime_environment.iter();
+    let given = given.map(|(name, value)| EnvVar { name: name.clone(), value: Some(value.clone()), value_from: None });
     let pod_name = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: "metadata.name".to_owned() };
+    let pod_name = EnvVar {
+        name: "POD_NAME".to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource { field_ref: Some(pod_name), ..EnvVarSource::default() }),
+    };
     Container {
         args: Some(args),
-        env: Some(vec![EnvVar {
-            name: "POD_NAME".to_owned(),
-            value: None,
-            value_from: Some(EnvVarSource { field_ref: Some(pod_name), ..EnvVarSource::default() }),
-        }]),
+        env: Some(std::iter::once(pod_name).chain(given).collect()),
         ports: Some(vec![ContainerPort {
             name: Some(HEALTH_PORT_NAME.to_owned()),
             container_port: i32::from(HEALTH_PORT),

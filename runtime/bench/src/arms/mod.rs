@@ -1,0 +1,78 @@
+//! The arms: ways to handle messages that are measured against each other.
+
+pub mod spin;
+pub mod spinredis;
+
+use std::{fmt, sync::Arc};
+
+use serde::Serialize;
+
+use crate::{guests::Guest, probe::Probe};
+
+/// A kind of arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A Rust closure behind the runtime's own receiver, queue and workers.
+    Native,
+    /// As Spin does it: one message after the other, a task made and joined for each, its engine settings.
+    Spin,
+    /// The runtime: an instance made for each message.
+    Fresh,
+    /// The runtime: instances for one message each, made before it comes.
+    Warm,
+    /// The runtime: one instance for many messages.
+    Reuse,
+}
+
+impl Kind {
+    /// What it is called in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Native => "native",
+            Kind::Spin => "spin-like",
+            Kind::Fresh => "fresh",
+            Kind::Warm => "warm",
+            Kind::Reuse => "reuse",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+/// Which arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Label {
+    /// Of which kind.
+    pub kind: Kind,
+    /// With which guest; arms without one handle what this one would get.
+    pub guest: Guest,
+    /// With how many workers.
+    pub workers: usize,
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {} ×{}", self.kind, self.guest, self.workers)
+    }
+}
+
+/// One way of handling messages. Made once, started for each round.
+pub trait Arm {
+    /// Which one it is.
+    fn label(&self) -> Label;
+
+    /// Subscribes to a channel and handles its messages, telling the probe of each. Returns once Redis has confirmed the
+    /// subscription.
+    fn start(&self, address: &str, channel: &str, probe: &Arc<Probe>) -> anyhow::Result<Box<dyn Running>>;
+}
+
+/// An arm that is subscribed.
+pub trait Running {
+    /// Ends it, and returns once all its threads have ended.
+    fn stop(self: Box<Self>) -> anyhow::Result<()>;
+}

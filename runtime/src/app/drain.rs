@@ -1,0 +1,73 @@
+//! The end of a process: what was received is handled, as far as there is time, and what is left is named.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{
+    dead_letters::entry::REASON_DRAIN,
+    dispatch::Dispatcher,
+    queue::{Message, Source},
+};
+
+/// How long the last dead letters may take to be written once the time to drain is up. The operator gives a pod ten seconds
+/// more than its drain.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Waits until nothing more is received and everything that was is handled.
+pub async fn finish(mut receiving: JoinSet<()>, dispatchers: &[Arc<Dispatcher>]) {
+    while receiving.join_next().await.is_some() {}
+    dispatchers.iter().for_each(|dispatcher| dispatcher.queue.close());
+    for dispatcher in dispatchers {
+        dispatcher.queue.idle().await;
+        // The last worker may still be leaving a dead letter.
+        dispatcher.at_rest().await;
+    }
+}
+
+/// Counts and names what is left, and leaves a dead letter of each message where the app wants them. Returns how many that
+/// were.
+pub fn give_up(dispatchers: &[Arc<Dispatcher>], why: &str) -> usize {
+    let mut abandoned = 0;
+    for dispatcher in dispatchers {
+        let left = dispatcher.queue.abandon();
+        if left.is_empty() {
+            continue;
+        }
+        abandoned += left.len();
+        let (app, component) = (&*dispatcher.app, dispatcher.queue.component());
+        let kept = dispatcher.dead_letters.is_some();
+        let where_to = if kept { "they go to the dead letters" } else { "they are lost" };
+        tracing::error!(app, component, abandoned = left.len(), "messages were not handled: {why}; {where_to}");
+        if let Some(dead_letters) = &dispatcher.dead_letters {
+            dead_letters.accept_all();
+        }
+        left.iter().filter(|(message, _)| !comes_again(message)).for_each(|(message, attempts)| {
+            dispatcher.bury(message, *attempts, REASON_DRAIN, format!("not handled: {why}"));
+        });
+    }
+    abandoned
+}
+
+/// Whether a message is still in the stream it was redriven from, and will be read there again.
+fn comes_again(message: &Message) -> bool {
+    message.source == Source::Redrive
+}
+
+/// Writes the last dead letters, until `deadline` or a little longer.
+pub async fn flush(dispatchers: &[Arc<Dispatcher>], deadline: Instant) {
+    let deadline = deadline.max(Instant::now() + FLUSH_TIMEOUT);
+    for dead_letters in dispatchers.iter().filter_map(|dispatcher| dispatcher.dead_letters.as_ref()) {
+        dead_letters.flush(deadline).await;
+    }
+}
+
+/// Names the dead letters that nobody waits for any more.
+pub fn tell_unwritten(dispatchers: &[Arc<Dispatcher>]) {
+    for dead_letters in dispatchers.iter().filter_map(|dispatcher| dispatcher.dead_letters.as_ref()) {
+        let (component, lost) = (dead_letters.component(), dead_letters.counts().pending);
+        if lost > 0 {
+            tracing::error!(component, lost, "dead letters were not written: another signal ended the process");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Calls a component's handler for the messages of its queue.
+//!
+//! Workers are tasks on the guests' threads, started when there is something to take and ended when there is not: a component
+//! that is idle has none. A slow component delays no other, and none of them delays receiving, which runs on another thread.
+
+mod letter;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    call::{self, Failure, Handler},
+    dead_letters::{
+        redrive::{Receipt, Redriven},
+        writer::DeadLetters,
+    },
+    queue::{Finished, Inbox, Message, Outcome, Queue, Taken},
+    redis::subscription::Subscription,
+    telemetry::{
+        metrics::Times,
+        traces::{Attempt, AttemptEnd, ComponentTraces},
+    },
+};
+
+/// So many messages after one another without waiting for anything, and a worker lets other tasks of its thread run.
+const TURN: u32 = 64;
+
+/// What is called for messages: a component's handler.
+pub trait Handle: Send + Sync + 'static {
+    /// Handles one message.
+    fn call(&self, message: &call::Message<'_>) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+impl Handle for Handler {
+    fn call(&self, message: &call::Message<'_>) -> impl Future<Output = Result<(), Failure>> + Send {
+        Handler::call(self, message)
+    }
+}
+
+/// One component at work.
+pub struct Dispatcher<H = Handler> {
+    /// `namespace/name` of the app.
+    pub app: Arc<str>,
+    /// Where its messages wait.
+    pub queue: Arc<Queue>,
+    /// What is called for them.
+    pub handler: Arc<H>,
+    /// Its subscriptions, in the order of their places.
+    pub subscriptions: Vec<Subscription>,
+    /// The threads it is called on.
+    pub guests: tokio::runtime::Handle,
+    /// How long messages took.
+    pub times: Arc<Times>,
+    /// The spans of its attempts.
+    pub traces: ComponentTraces,
+    /// Where messages go that failed for good.
+    pub dead_letters: Option<Arc<DeadLetters>>,
+    /// The workers that run.
+    pub workers: Workers,
+    /// Cancelled when a worker panics, which only a bug in this program makes it do.
+    pub broken: CancellationToken,
+}
+
+/// Counts the workers that run, so that one can wait for the last.
+#[derive(Default)]
+pub struct Workers {
+    running: AtomicUsize,
+    ended: Notify,
+}
+
+/// A worker that runs. Its end is counted, and told if it is a panic.
+struct AtWork<'a> {
+    workers: &'a Workers,
+    broken: &'a CancellationToken,
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if self.workers.running.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.workers.ended.notify_waiters();
+        }
+        if std::thread::panicking() {
+            self.broken.cancel();
+        }
+    }
+}
+
+impl<H: Handle> Dispatcher<H> {
+    /// The way into its queue.
+    pub fn inbox(self: &Arc<Self>) -> Inbox {
+        let dispatcher = self.clone();
+        Inbox::new(self.queue.clone(), move |workers| dispatcher.start(workers))
+    }
+
+    /// Starts workers, which end when there is nothing to take.
+    fn start(self: &Arc<Self>, workers: usize) {
+        self.workers.running.fetch_add(workers, Ordering::SeqCst);
+        for _ in 0..workers {
+            self.guests.spawn(self.clone().work());
+        }
+    }
+
+    async fn work(self: Arc<Self>) {
+        let _at_work = AtWork { workers: &self.workers, broken: &self.broken };
+        let mut next = self.queue.take();
+        let mut turn = 0;
+        while let Some(taken) = next {
+            next = self.attempt(taken).await;
+            turn = (turn + 1) % TURN;
+            if turn == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Waits until no worker runs.
+    pub async fn at_rest(&self) {
+        loop {
+            let ended = self.workers.ended.notified();
+            if self.workers.running.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Makes the messages ready whose wait for another attempt is over, for as long as it is polled.
+    pub async fn time_retries(self: Arc<Self>) {
+        loop {
+            match self.queue.next_due() {
+                Some(due) => tokio::select! {
+                    () = tokio::time::sleep_until(due.into()) => self.start(self.queue.wake_due(Instant::now())),
+                    () = self.queue.due_changed() => {}
+                },
+                None => self.queue.due_changed().await,
+            }
+        }
+    }
+
+    /// Calls the handler for one message, sees to what became of it, and takes the next.
+    async fn attempt(&self, taken: Taken) -> Option<Taken> {
+        let message = taken.message.clone();
+        let attempt = taken.attempt;
+        let started = Instant::now();
+        // Of a message that is tried again only the first wait counts: the others are the backoff's.
+        if attempt == message.attempt + 1 {
+            self.times.wait.observe(started.saturating_duration_since(message.received));
+        }
+        let span = self.traces.start(Attempt {
+            subscription: message.subscription,
+            channel: &message.channel,
+            address: &message.address,
+            bytes: message.payload.len(),
+            received: message.received,
+            sequence: message.sequence,
+            attempt,
+        });
+        let result = self.handler.call(&self.for_guest(&message, attempt)).await;
+        let took = started.elapsed();
+        self.times.handler.observe(took);
+        let outcome = match &result {
+            Ok(()) => Outcome::Handled,
+            Err(failure) => Outcome::Failed { kind: failure.kind, retry: failure.kind.may_pass() },
+        };
+        let (finished, next) = self.queue.finish_and_take(taken, outcome);
+        if let Some(span) = span {
+            span.end(match &result {
+                Ok(()) => AttemptEnd::Handled,
+                Err(failure) => AttemptEnd::Failed {
+                    reason: failure.kind.as_str(),
+                    error: &failure.message,
+                    retrying: matches!(finished, Finished::Retrying { .. }),
+                },
+            });
+        }
+        self.tell(&message, attempt, &result, finished, took);
+        match (finished, result) {
+            (Finished::Handled, _) => settle(&message),
+            (Finished::Failed, Err(failure)) => self.bury(&message, attempt, failure.kind.as_str(), failure.message),
+            _ => {}
+        }
+        next
+    }
+
+    fn for_guest<'a>(&'a self, message: &'a Message, attempt: u32) -> call::Message<'a> {
+        call::Message {
+            payload: &message.payload,
+            channel: &message.channel,
+            pattern: self.pattern(message),
+            address: &message.address,
+            received: message.first_received,
+            attempt,
+            sequence: message.sequence,
+        }
+    }
+
+    /// The pattern of the subscription a message came by.
+    fn pattern(&self, message: &Message) -> Option<&str> {
+        match self.subscriptions.get(message.subscription) {
+            Some(Subscription::Pattern(pattern)) => Some(pattern),
+            _ => None,
+        }
+    }
+
+    fn tell(&self, message: &Message, attempt: u32, result: &Result<(), Failure>, finished: Finished, took: Duration) {
+        let (app, component, channel) = (&*self.app, self.queue.component(), &*message.channel);
+        let sequence = message.sequence;
+        match (result, finished) {
+            (Ok(()), _) => tracing::debug!(%app, %component, %channel, sequence, attempt, ?took, "message is handled"),
+            (Err(failure), Finished::Retrying { after }) => {
+                let reason = failure.kind.as_str();
+                tracing::warn!(%app, %component, %channel, sequence, attempt, reason, ?took, again_in = ?after, "message failed: {}", failure.message);
+            }
+            (Err(failure), _) => {
+                let reason = failure.kind.as_str();
+                tracing::warn!(%app, %component, %channel, sequence, attempt, reason, ?took, "message failed for good: {}", failure.message);
+            }
+        }
+    }
+
+    /// The message that an entry of the stream to handle again becomes.
+    pub fn message_again(&self, redriven: Redriven) -> Message {
+        letter::message(redriven, &self.subscriptions)
+    }
+
+    /// Leaves a dead letter of a message that failed for good, or of one that there was no time for, if the app wants them.
+    pub fn bury(&self, message: &Message, attempts: u32, reason: &'static str, error: String) {
+        let Some(dead_letters) = &self.dead_letters else { return settle(message) };
+        let entry = letter::entry(&self.app, self.queue.component(), self.pattern(message), message, attempts, reason, error);
+        dead_letters.push(entry, receipt(message));
+    }
+}
+
+/// The stream entry that a message came from, if it came from one.
+fn receipt(message: &Message) -> Option<Arc<Receipt>> {
+    message.receipt.clone()?.downcast().ok()
+}
+
+/// The message has had its end: the stream entry it came from is done with.
+fn settle(message: &Message) {
+    if let Some(receipt) = receipt(message) {
+        receipt.settle();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! What goes when more bytes wait than may.
+//!
+//! Lanes are kept sorted by weight only while that is of use: from the first time there is too much until less than half of the
+//! bound waits. A queue that never overflows pays one comparison.
+
+use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
+
+use super::{Entry, Lanes, Message, NOWHERE, Phase};
+
+/// Bytes that a lane has queued, how old its first message is, and its place: the last in this order is the heaviest, and of
+/// lanes that weigh the same the one whose first message is older.
+pub type Weight = (u64, Reverse<u64>, u32);
+
+impl Lanes {
+    /// Whether a message may wait without any other having to go. When nothing waits, any message may.
+    pub fn has_room_for(&self, message: &Message) -> bool {
+        self.bytes + message.cost() <= self.max_bytes || self.waiting() == 0
+    }
+
+    /// Takes one message out if more bytes wait than may, and says where it stood.
+    ///
+    /// It is the oldest of the lane that has most bytes queued. The message that came last is no exception: where it alone
+    /// outweighs every other lane it goes itself, so that a channel of large messages cannot push out all others. When one
+    /// queued message is left, the oldest of those that retry goes. The last message that waits stays, however large, so that
+    /// the largest payload a connection lets through can be handled: the bound is that of the queue or of one message.
+    pub fn shed(&mut self) -> Option<(Arc<Message>, Phase)> {
+        if self.bytes <= self.max_bytes || self.waiting() <= 1 {
+            return None;
+        }
+        match self.queued > 1 {
+            true => self.shed_queued(),
+            false => self.shed_retrying(),
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        self.queued + self.due.len()
+    }
+
+    fn shed_queued(&mut self) -> Option<(Arc<Message>, Phase)> {
+        if self.weights.is_none() {
+            self.weights = Some(self.by_channel.values().filter_map(|&lane| self.weight(lane)).collect());
+        }
+        let &(.., lane) = self.weights.as_ref().and_then(BTreeSet::last)?;
+        let place = self.dequeue(lane);
+        Some((self.leave(place, lane)?, Phase::Queued))
+    }
+
+    fn shed_retrying(&mut self) -> Option<(Arc<Message>, Phase)> {
+        // Beside those in flight, at most one is passed over.
+        let is_retrying = |&place: &u32| matches!(self.entries[place].phase, Phase::Retrying(_));
+        let place = self.arrivals.places(&self.entries).find(is_retrying)?;
+        let Entry { lane, sequence, cost, phase, .. } = self.entries[place];
+        if let Phase::Retrying(due) = phase {
+            self.due.remove(&(due, sequence, place));
+        }
+        self.bytes -= cost;
+        self.lanes[lane].retrying -= 1;
+        Some((self.leave(place, lane)?, phase))
+    }
+
+    fn weight(&self, lane: u32) -> Option<Weight> {
+        let head = self.lanes[lane].head;
+        (head != NOWHERE).then(|| (self.lanes[lane].bytes, Reverse(self.entries[head].sequence), lane))
+    }
+
+    /// Does something that changes what a lane weighs.
+    pub(super) fn reweigh(&mut self, lane: u32, change: impl FnOnce(&mut Self)) {
+        if self.weights.is_none() {
+            return change(self);
+        }
+        let before = self.weight(lane);
+        change(self);
+        let after = self.weight(lane);
+        if let Some(weights) = &mut self.weights {
+            before.map(|weight| weights.remove(&weight));
+            after.map(|weight| weights.insert(weight));
+        }
+    }
+
+    /// Lets go of the weights once there is plenty of room.
+    pub(super) fn forget_weights(&mut self) {
+        if self.weights.is_some() && self.bytes < self.max_bytes / 2 {
+            self.weights = None;
+        }
+    }
+}
