@@ -37,11 +37,18 @@ const TURN: u32 = 64;
 pub trait Handle: Send + Sync + 'static {
     /// Handles one message.
     fn call(&self, message: &call::Message<'_>) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Clears away what a call left, once for each call, when its outcome is known.
+    fn tidy(&self) {}
 }
 
 impl Handle for Handler {
     fn call(&self, message: &call::Message<'_>) -> impl Future<Output = Result<(), Failure>> + Send {
         Handler::call(self, message)
+    }
+
+    fn tidy(&self) {
+        Handler::tidy(self);
     }
 }
 
@@ -171,6 +178,7 @@ impl<H: Handle> Dispatcher<H> {
             Err(failure) => Outcome::Failed { kind: failure.kind, retry: failure.kind.may_pass() },
         };
         let (finished, next) = self.queue.finish_and_take(taken, outcome);
+        self.handler.tidy();
         if let Some(span) = span {
             span.end(match &result {
                 Ok(()) => AttemptEnd::Handled,

@@ -191,6 +191,10 @@ impl<H: Handle> Handle for Probed<H> {
         self.probe.handle(message.payload);
         Ok(())
     }
+
+    fn tidy(&self) {
+        self.inner.tidy();
+    }
 }
 
 struct Started {

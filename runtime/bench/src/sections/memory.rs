@@ -19,7 +19,11 @@ pub fn run(binary: &Path, numbers: &[usize], folder: &Path) -> anyhow::Result<Ve
 fn one(binary: &Path, number: usize, folder: &Path) -> anyhow::Result<Memory> {
     let server = Server::start(false)?;
     let components: Vec<_> = (0..number)
-        .map(|place| json!({"id": format!("c{place}"), "channels": [format!("channel-{place}")], "source": App::source("guest.wasm")}))
+        .map(|place| {
+            let channels = [format!("channel-{place}")];
+            // A thousand components with eight places each would be more than a process may have.
+            json!({"id": format!("c{place}"), "channels": channels, "source": App::source("guest.wasm"), "concurrency": 1})
+        })
         .collect();
     let app = App::new(binary, &server.address(), &components, &[("guest.wasm", &Guest::Sdk17.component(folder)?)])?;
     app.prepare()?;

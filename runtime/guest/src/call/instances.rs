@@ -55,6 +55,9 @@ pub(super) struct Instances<F: Form> {
     form: F,
     recipe: Recipe,
     idle: Mutex<Vec<Live<F>>>,
+    /// Instances that are done with and not yet dropped: clearing their memory is a good part of a call, and nobody should wait
+    /// for it.
+    spent: Mutex<Vec<Live<F>>>,
     /// An instance that was ready is gone.
     taken: Notify,
     counts: Arc<InstanceCounts>,
@@ -72,7 +75,7 @@ struct Live<F: Form> {
 
 impl<F: Form> Instances<F> {
     pub(super) fn new(form: F, recipe: Recipe) -> Self {
-        Self { form, recipe, idle: Mutex::default(), taken: Notify::new(), counts: Arc::default() }
+        Self { form, recipe, idle: Mutex::default(), spent: Mutex::default(), taken: Notify::new(), counts: Arc::default() }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Live<F>>> {
@@ -83,7 +86,14 @@ impl<F: Form> Instances<F> {
         self.counts.clone()
     }
 
-    /// Handles one message within the deadline.
+    /// Drops one instance that is done with, if there is one: the caller's own after its call, or another's that is dropped by
+    /// that one's caller. So there are never more than one for each caller.
+    pub(super) fn tidy(&self) {
+        let spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        drop(spent);
+    }
+
+    /// Handles one message within the deadline. [`tidy`](Self::tidy) is to be called after it, when nobody waits any more.
     pub(super) async fn call(&self, message: &Message<'_>) -> Result<(), Failure> {
         let _running = self.recipe.clock.run();
         let settings = self.recipe.host.settings().map_err(|error| environment(error.to_string()))?;
@@ -160,6 +170,7 @@ impl<F: Form> Instances<F> {
             () => return self.keep(live),
         };
         self.counts.retire(why);
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner).push(live);
     }
 
     /// Leaves an instance for a message to come.

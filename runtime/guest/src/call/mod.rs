@@ -136,6 +136,15 @@ impl Handler {
         }
     }
 
+    /// Drops the instance of a call that has ended. To be called once after each [`call`](Self::call), when its outcome is known
+    /// to all who wait for it and before the caller calls again.
+    pub fn tidy(&self) {
+        match &self.0 {
+            OfForm::Component(instances) => instances.tidy(),
+            OfForm::Legacy(instances) => instances.tidy(),
+        }
+    }
+
     /// Keeps as many instances ready as the app asks for, for as long as it is polled. Ends at once when it asks for none.
     pub async fn keep_warm(&self) {
         match &self.0 {
