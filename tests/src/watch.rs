@@ -12,7 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{http, metrics::Metrics, runtime::Runtime};
+use crate::{
+    http,
+    metrics::{IN_FLIGHT, Metrics, QUEUED, RETRYING},
+    runtime::Runtime,
+};
 
 /// Between two reads, at least. It is three times as long as the read took where that is more: the runtime has better things
 /// to do than to answer us.
@@ -94,4 +98,19 @@ pub fn memory(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)
+}
+
+/// Waits until nothing of what was received waits or is worked at, ends the app, and checks that it ended well. Gives the last
+/// counters.
+pub fn assert_ends_well(mut runtime: Runtime, watch: Watch) -> (Metrics, Seen) {
+    let metrics = runtime.eventually("nothing waits or is worked at", || {
+        let metrics = runtime.scrape();
+        metrics.assert_balanced();
+        let open = [QUEUED, RETRYING, IN_FLIGHT].map(|name| metrics.sum(name, &[]));
+        if open == [0.0; 3] { Ok(metrics) } else { Err(format!("{open:?} are queued, retrying, in flight")) }
+    });
+    let seen = watch.finish();
+    runtime.terminate();
+    assert_eq!(runtime.wait(), 0, "{}", runtime.log());
+    (metrics, seen)
 }

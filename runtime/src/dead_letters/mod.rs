@@ -32,14 +32,6 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-/// What is added to the key of a stream for the entries that are to be handled again.
-pub const REDRIVE_SUFFIX: &str = ":redrive";
-
-/// Key of the stream from which a component takes the entries that are to be handled again.
-pub fn redrive_stream(stream: &str) -> String {
-    format!("{stream}{REDRIVE_SUFFIX}")
-}
-
 /// A random part of a time, at least half of it, so that those who failed together do not try together.
 fn jittered(time: Duration) -> Duration {
     time.mul_f64(rand::rng().random_range(0.5..1.0))

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use spinredis_crds::{Component, Connection, defaults};
+use spinredis_crds::{Component, Connection, DeadLetter, defaults};
 
-use super::{link::Link, redrive_stream};
+use super::link::Link;
 use crate::references::References;
 
 /// Where a component keeps its dead letters.
@@ -36,7 +36,7 @@ pub enum PlaceError {
 impl Place {
     /// The stream from which its component takes what is to be handled again.
     pub fn redrive_stream(&self) -> String {
-        redrive_stream(&self.stream)
+        format!("{}{}", self.stream, DeadLetter::REDRIVE_SUFFIX)
     }
 
     /// Whether two components keep their letters together.

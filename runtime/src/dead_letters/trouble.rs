@@ -48,7 +48,7 @@ impl Trouble {
                 name,
                 format!(
                     "{said}: permit XADD, XLEN, XRANGE, XREVRANGE, XDEL, XGROUP, XREADGROUP, XAUTOCLAIM, XCLAIM, XACK and EVAL on `{stream}` and `{stream}{}` with ACL SETUSER",
-                    super::REDRIVE_SUFFIX
+                    spinredis_crds::DeadLetter::REDRIVE_SUFFIX
                 ),
             ),
             "OOM" => Self::new(name, "Redis is at its maxmemory and takes no more: raise it, or lower deadLetter.maxLength"),

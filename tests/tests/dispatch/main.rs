@@ -12,10 +12,9 @@ use serde_json::{Value, json};
 use spinredis_tests::{
     app::{App, manifest},
     guests::source,
-    metrics::{IN_FLIGHT, Metrics, QUEUED, RETRYING},
     redis::Redis,
     runtime::Runtime,
-    watch::{Seen, Watch},
+    watch::assert_ends_well,
 };
 
 /// A component that gets all channels which begin with its id and a dot, with more fields.
@@ -76,19 +75,4 @@ fn wait_for_lines(runtime: &Runtime, count: usize) -> Vec<Line> {
 /// The texts of the lines of one channel, in their order.
 fn texts<'a>(lines: &'a [Line], channel: &str) -> Vec<&'a str> {
     lines.iter().filter(|line| line.channel == channel).map(|line| line.text.as_str()).collect()
-}
-
-/// Waits until nothing of what was received waits or is worked at, ends the app, and checks that it ended well. Gives the last
-/// counters.
-fn assert_ends_well(mut runtime: Runtime, watch: Watch) -> (Metrics, Seen) {
-    let metrics = runtime.eventually("nothing waits or is worked at", || {
-        let metrics = runtime.scrape();
-        metrics.assert_balanced();
-        let open = [QUEUED, RETRYING, IN_FLIGHT].map(|name| metrics.sum(name, &[]));
-        if open == [0.0; 3] { Ok(metrics) } else { Err(format!("{open:?} are queued, retrying, in flight")) }
-    });
-    let seen = watch.finish();
-    runtime.terminate();
-    assert_eq!(runtime.wait(), 0, "{}", runtime.log());
-    (metrics, seen)
 }

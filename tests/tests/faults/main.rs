@@ -11,14 +11,7 @@ mod silent;
 mod wide;
 
 use serde_json::{Value, json};
-use spinredis_tests::{
-    app::App,
-    guests::source,
-    metrics::{IN_FLIGHT, Metrics, QUEUED, RETRYING},
-    redis::Redis,
-    runtime::Runtime,
-    watch::{Seen, Watch},
-};
+use spinredis_tests::{app::App, guests::source, redis::Redis, runtime::Runtime, watch::assert_ends_well};
 
 /// Connections that were lost after they had been subscribed.
 const RECONNECTS: &str = "spinredis_reconnects_total";
@@ -62,19 +55,4 @@ fn assert_unready(runtime: &Runtime, reason: &str, parts: &[&str]) {
 /// Connections that failed in this way are counted.
 fn assert_counted(runtime: &Runtime, failure: &str) {
     assert!(runtime.metric(FAILURES, &[("reason", failure)]) > 0.0, "no failure `{failure}`: {:?}", runtime.scrape());
-}
-
-/// Waits until nothing of what was received waits or is worked at, ends the app, and checks that it ended well. Gives the last
-/// counters.
-fn assert_ends_well(mut runtime: Runtime, watch: Watch) -> (Metrics, Seen) {
-    let metrics = runtime.eventually("nothing waits or is worked at", || {
-        let metrics = runtime.scrape();
-        metrics.assert_balanced();
-        let open = [QUEUED, RETRYING, IN_FLIGHT].map(|name| metrics.sum(name, &[]));
-        if open == [0.0; 3] { Ok(metrics) } else { Err(format!("{open:?} are queued, retrying, in flight")) }
-    });
-    let seen = watch.finish();
-    runtime.terminate();
-    assert_eq!(runtime.wait(), 0, "{}", runtime.log());
-    (metrics, seen)
 }
