@@ -49,7 +49,7 @@ fuzz: ## Fuzz everything that reads what strangers wrote (FUZZ_SECONDS for each 
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),300) cargo test --release --locked -p spinredis --test fuzz -- --nocapture $(TARGET)
 
 # Nothing else should run on the machine meanwhile.
-bench: guests ## Measure against Spin's way and native code (ARGS=--quick for two minutes instead of twenty)
+bench: guests ## Measure against Spin's way and native code (ARGS=--quick for two minutes instead of a quarter of an hour)
 	cargo build --release --locked --workspace --bins
 	target/release/spinredis-bench --json target/bench.json $(ARGS)
 
