@@ -328,6 +328,30 @@ fn what_fails_again_is_a_dead_letter_again_with_its_attempts_added() {
 }
 
 #[test]
+fn what_ends_every_pod_that_takes_it_is_handled_again_five_times_and_then_stays_a_dead_letter() {
+    let redis = Redis::start();
+    let app = app(&redis, json!([component("orders", "hello.wat")]));
+    put(&redis, "orders", "orders", "ends the pod");
+    redrive_all(&app);
+    let (group, gone) = (format!("{NAMESPACE}/{NAME}/orders"), "pod-gone");
+    let entries: Vec<(String, Vec<String>)> = redis.command(&["XRANGE", REDRIVE, "-", "+"]);
+    let id = entries[0].0.clone();
+    // As five pods leave it that ended while they handled it.
+    let () = redis.command(&["XGROUP", "CREATE", REDRIVE, &group, "0"]);
+    let () = redis.command(&["XREADGROUP", "GROUP", &group, gone, "STREAMS", REDRIVE, ">"]);
+    let () = redis.command(&["XCLAIM", REDRIVE, &group, gone, "0", &id, "IDLE", "60000", "RETRYCOUNT", "5"]);
+    let runtime = app.run();
+    let letter = wait_for_letters(&app, 1).remove(0);
+    assert_eq!((&letter["reason"], &letter["attempts"]), (&json!("unfinished"), &json!(3)), "{letter}");
+    assert!(letter["error"].as_str().unwrap().contains("handed out 5 times"), "{letter}");
+    wait_for_empty(&runtime, &redis, REDRIVE);
+    assert_eq!(runtime.metric(RECEIVED, &[("component", "orders"), ("source", "redrive")]), 0.0);
+    // The next redrive begins anew.
+    redrive_all(&app);
+    runtime.wait_for_metric(HANDLED, &[("component", "orders")], 1.0);
+}
+
+#[test]
 fn what_is_left_when_the_time_to_drain_is_up_is_kept() {
     let redis = Redis::start();
     let mut manifest = manifest(redis.trigger(), json!([with(component("orders", "sleep.wat"), "concurrency", json!(1))]));

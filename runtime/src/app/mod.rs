@@ -73,9 +73,7 @@ impl App {
         }
         let mut redriving = JoinSet::new();
         for (redrive, dispatcher) in redrives {
-            let inbox = dispatcher.inbox();
-            let deliver = move |redriven| inbox.deliver(std::iter::once(dispatcher.message_again(redriven)));
-            redriving.spawn(redrive.run(deliver, shutdown.clone()));
+            redriving.spawn(redrive.run(move |redriven| dispatcher.redrive(redriven), shutdown.clone()));
         }
         tracing::info!(app = %name, components = dispatchers.len(), "serving");
 

@@ -17,6 +17,9 @@ pub const MAX_ERROR_BYTES: usize = 4096;
 /// The reason of a message that was still waiting when the time to drain was up.
 pub const REASON_DRAIN: &str = "drain";
 
+/// The reason of a message that was handed out again and again and never had an end: its pod ended each time, or had no room.
+pub const REASON_UNFINISHED: &str = "unfinished";
+
 /// A message that failed for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -34,7 +37,7 @@ pub struct Entry {
     pub component: Arc<str>,
     /// Why the last attempt failed, in words.
     pub error: String,
-    /// The kind of that failure as metrics name it, or [`REASON_DRAIN`].
+    /// The kind of that failure as metrics name it, or [`REASON_DRAIN`] or [`REASON_UNFINISHED`].
     pub reason: Cow<'static, str>,
     /// How often it was tried, over all its lives.
     pub attempts: u32,

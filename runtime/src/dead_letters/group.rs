@@ -1,6 +1,6 @@
 //! The commands of one consumer of one group of a stream: what the reader of redriven entries asks of Redis.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use redis::{Pipeline, Value, cmd, pipe};
 
@@ -90,6 +90,13 @@ impl Group {
         command.arg("GROUP").arg(&self.name).arg(&self.consumer).arg("COUNT").arg(count);
         command.arg("STREAMS").arg(&self.stream).arg(after);
         Ok(reply::read(self.link.query(&command).await?)?)
+    }
+
+    /// How often each of these entries of this consumer was handed out, from the first to the last of them in the stream's order.
+    pub(super) async fn deliveries(&self, first: &str, last: &str, count: usize) -> Result<HashMap<String, u64>, GroupError> {
+        let mut command = cmd("XPENDING");
+        command.arg(&self.stream).arg(&self.name).arg(first).arg(last).arg(count).arg(&self.consumer);
+        Ok(reply::deliveries(self.link.query(&command).await?)?)
     }
 
     /// Takes over entries that nobody has spoken of for so long, and says where to go on; none when Redis is older than 6.2 and

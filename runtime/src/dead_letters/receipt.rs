@@ -16,6 +16,8 @@ pub struct Redriven {
     pub entry: Entry,
     /// To be kept with the message until its end.
     pub receipt: Arc<Receipt>,
+    /// How often it was handed out to be handled again, this time included.
+    pub deliveries: u64,
 }
 
 /// Goes with a message to its end. When the last copy is dropped and nobody has called [`settle`](Receipt::settle), the message

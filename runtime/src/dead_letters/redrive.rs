@@ -177,11 +177,12 @@ impl Redrive {
         self.acknowledge().await?;
         self.refresh().await?;
         let (Some(ends), true) = (ends, self.has_room()) else { return Ok(0) };
-        let records = self.read().await?;
+        let (records, deliveries) = self.read().await?;
         self.stride.answered(records.iter().map(Record::bytes).sum());
         let found = records.len();
         for record in records {
-            self.take(record, ends, deliver);
+            let times = deliveries.get(&record.id).copied().unwrap_or(1);
+            self.take(record, times, ends, deliver);
         }
         Ok(found)
     }
@@ -204,22 +205,32 @@ impl Redrive {
     }
 
     /// The next entries: first those this pod's last life left, then now and then those of pods that are gone, then new ones.
-    async fn read(&mut self) -> Result<Vec<Record>, GroupError> {
+    /// With them how often those were handed out that have been before.
+    async fn read(&mut self) -> Result<(Vec<Record>, HashMap<String, u64>), GroupError> {
         let count = self.stride.count().min(self.most - self.outstanding.len());
         if let Some(from) = self.own.clone() {
             let records = self.group.read(&from, count).await?;
             self.own = records.last().map(|record| record.id.clone());
             if !records.is_empty() {
-                return Ok(records);
+                return self.again(records).await;
             }
         }
         if self.can_claim && self.next_claim <= Instant::now() {
             let records = self.claim(count).await?;
             if !records.is_empty() {
-                return Ok(records);
+                return self.again(records).await;
             }
         }
-        self.group.read(">", count).await
+        Ok((self.group.read(">", count).await?, HashMap::new()))
+    }
+
+    /// Entries that were handed out before, with how often.
+    async fn again(&self, records: Vec<Record>) -> Result<(Vec<Record>, HashMap<String, u64>), GroupError> {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok((records, HashMap::new())) };
+        // Between them may be some that are being handled.
+        let count = records.len() + self.outstanding.len() + self.settled.len();
+        let deliveries = self.group.deliveries(&first.id, &last.id, count).await?;
+        Ok((records, deliveries))
     }
 
     async fn claim(&mut self, count: usize) -> Result<Vec<Record>, GroupError> {
@@ -238,7 +249,7 @@ impl Redrive {
         Ok(records)
     }
 
-    fn take(&mut self, record: Record, ends: &UnboundedSender<End>, deliver: &impl Fn(Redriven)) {
+    fn take(&mut self, record: Record, deliveries: u64, ends: &UnboundedSender<End>, deliver: &impl Fn(Redriven)) {
         let (bytes, Record { id, fields }) = (record.bytes(), record);
         if self.outstanding.contains_key(&id) || self.settled.contains(&id) {
             return;
@@ -253,7 +264,7 @@ impl Redrive {
             Ok(entry) => {
                 self.outstanding.insert(id.clone(), bytes);
                 let receipt = Arc::new(Receipt::new(id, ends.clone()));
-                deliver(Redriven { entry, receipt });
+                deliver(Redriven { entry, receipt, deliveries });
             }
             Err(error) => {
                 tracing::warn!(

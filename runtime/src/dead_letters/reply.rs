@@ -1,5 +1,7 @@
 //! Reads what Redis answers to the commands of streams: XRANGE, XREVRANGE, XREADGROUP, XAUTOCLAIM. Pure.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use redis::Value;
 
@@ -47,6 +49,15 @@ pub fn claimed(value: Value) -> Result<(String, Vec<Record>), NotEntries> {
     let mut parts = list(value)?.into_iter();
     let (Some(next), Some(entries)) = (parts.next(), parts.next()) else { return Err(NotEntries) };
     Ok((text(next)?, records(entries)?))
+}
+
+/// The ids of XPENDING's long form, and how often each was delivered.
+pub fn deliveries(value: Value) -> Result<HashMap<String, u64>, NotEntries> {
+    let delivered = |value| {
+        let Ok([id, _consumer, _idle, Value::Int(times)]) = <[Value; 4]>::try_from(list(value)?) else { return Err(NotEntries) };
+        Ok((text(id)?, u64::try_from(times).unwrap_or_default()))
+    };
+    list(value)?.into_iter().map(delivered).collect()
 }
 
 fn record(value: Value) -> Result<Record, NotEntries> {

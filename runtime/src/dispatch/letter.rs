@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     dead_letters::{
-        entry::{Entry, milliseconds},
+        entry::{Entry, REASON_UNFINISHED, milliseconds},
         redrive::Redriven,
     },
     queue::Message,
@@ -39,10 +39,23 @@ pub fn entry(
     }
 }
 
+/// The dead letter that stays one: it was handed out to be handled again and again, and never had an end.
+pub fn unfinished(entry: Entry, deliveries: u64) -> Entry {
+    Entry {
+        error: format!(
+            "its message was handed out {} times to be handled again and never had an end: each time its pod ended, or had no room for it",
+            deliveries.saturating_sub(1)
+        ),
+        reason: REASON_UNFINISHED.into(),
+        last_ms: milliseconds(SystemTime::now()),
+        ..entry
+    }
+}
+
 /// The message that a dead letter becomes again. One whose subscription the component no longer has is counted with the
 /// component's first, since it is still that component's message.
 pub fn message(redriven: Redriven, subscriptions: &[Subscription]) -> Message {
-    let Redriven { entry, receipt } = redriven;
+    let Redriven { entry, receipt, .. } = redriven;
     let wanted = match &entry.pattern {
         Some(pattern) => Subscription::Pattern(pattern.to_string()),
         None => Subscription::Channel(entry.channel.to_string()),

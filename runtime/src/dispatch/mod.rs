@@ -33,6 +33,10 @@ use crate::{
 /// So many messages after one another without waiting for anything, and a worker lets other tasks of its thread run.
 const TURN: u32 = 64;
 
+/// A dead letter that was handed out more often without an end is not handled again: a message that ends the process each time would
+/// otherwise do so for ever.
+const MOST_DELIVERIES: u64 = 5;
+
 /// What is called for messages: a component's handler.
 pub trait Handle: Send + Sync + 'static {
     /// Handles one message.
@@ -234,9 +238,17 @@ impl<H: Handle> Dispatcher<H> {
         }
     }
 
-    /// The message that an entry of the stream to handle again becomes.
-    pub fn message_again(&self, redriven: Redriven) -> Message {
-        letter::message(redriven, &self.subscriptions)
+    /// Handles a dead letter again. One that was handed out too often without an end becomes a dead letter again instead: it may
+    /// be what ends the process.
+    pub fn redrive(self: &Arc<Self>, redriven: Redriven) {
+        match &self.dead_letters {
+            Some(dead_letters) if redriven.deliveries > MOST_DELIVERIES => {
+                let entry = letter::unfinished(redriven.entry, redriven.deliveries);
+                tracing::warn!(app = %self.app, component = self.queue.component(), channel = %entry.channel, "a dead letter stays one: {}", entry.error);
+                dead_letters.push(entry, Some(redriven.receipt));
+            }
+            _ => self.inbox().deliver(std::iter::once(letter::message(redriven, &self.subscriptions))),
+        }
     }
 
     /// Leaves a dead letter of a message that failed for good, or of one that there was no time for, if the app wants them.

@@ -232,7 +232,7 @@ async fn an_entry_is_handed_to_its_component_and_gone_once_it_is_handled() {
     put(&redis, &entry("ours")).await;
     let () = redis.command(&["XADD", "failed:redrive", "*", "colour", "green"]).await;
     let redriven = reading.next().await;
-    assert_eq!(redriven.entry, entry("ours"));
+    assert_eq!((&redriven.entry, redriven.deliveries), (&entry("ours"), 1));
     redriven.receipt.settle();
     drop(redriven);
     eventually("our entry is gone, theirs and a stranger's stay", async || stream(&redis, "failed:redrive").await.len() == 2).await;
@@ -263,7 +263,7 @@ async fn a_message_that_fails_again_is_a_dead_letter_again_before_its_entry_goes
     let redis = Redis::start().await;
     put(&redis, &entry("one")).await;
     let mut reading = Reading::start(&redis, "pod-a", 8);
-    let Redriven { entry, receipt } = reading.next().await;
+    let Redriven { entry, receipt, .. } = reading.next().await;
     let (letters, _writer) = writing(place(&redis), BOUND);
     letters.push(Entry { attempts: entry.attempts + 1, ..entry }, Some(receipt));
     flushed(&letters).await;
@@ -282,7 +282,7 @@ async fn an_entry_of_a_pod_that_is_gone_is_taken_over() {
     let _: Value = redis.command(&["XCLAIM", "failed:redrive", group, "pod-gone", "0", &id, "IDLE", "59000", "JUSTID"]).await;
     let mut reading = Reading::start(&redis, "pod-a", 8);
     let redriven = reading.next().await;
-    assert_eq!(redriven.receipt.id(), id);
+    assert_eq!((redriven.receipt.id(), redriven.deliveries), (id.as_str(), 2));
     redriven.receipt.settle();
     drop(redriven);
     reading.end().await;
