@@ -3,7 +3,7 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: help setup build fmt lint crds guests images cluster cluster-down demo demo-cluster test test-fast fuzz bench
+.PHONY: help setup build fmt lint crds chart-docs guests images cluster cluster-down demo demo-cluster test test-fast fuzz bench bench-operator chaos
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -22,6 +22,9 @@ crds: ## Generate the CRD and the chart's copy of it
 	cargo run --release --locked --quiet -p spinredis-crds > target/spinredisapps.yaml
 	install -m 0644 target/spinredisapps.yaml crds/spinredisapps.yaml
 	install -m 0644 target/spinredisapps.yaml charts/spin-redis-operator/files/spinredisapps.yaml
+
+chart-docs: ## Make the table of values in the chart's README from the comments in its values.yaml
+	UPDATE_FIXTURES=1 cargo test --release --locked --quiet -p spinredis-tests --test chart the_readme
 
 guests: ## Build the WebAssembly guests that need a compiler into target/guests
 	tests/guests/build.sh
@@ -52,6 +55,16 @@ fuzz: ## Fuzz everything that reads what strangers wrote (FUZZ_SECONDS for each 
 bench: guests ## Measure against Spin's way and native code (ARGS=--quick for two minutes instead of a quarter of an hour)
 	cargo build --release --locked --workspace --bins
 	target/release/spinredis-bench --json target/bench.json $(ARGS)
+
+bench-operator: ## Measure the operator against a real API server (BENCH_APPS=200,1000)
+	tests/cluster/cluster.sh tools
+	cargo build --release --locked --workspace --bin spin-redis-operator
+	cargo test --release --locked --workspace --test operator_scale -- --ignored --exact --nocapture bench_operator
+
+chaos: ## Kill the operator and the API server, edit and delete apps at random (CHAOS_SECONDS=120), then see that all is well
+	tests/cluster/cluster.sh tools
+	cargo build --release --locked --workspace --bin spin-redis-operator
+	cargo test --release --locked --workspace --test operator_scale -- --ignored --exact --nocapture chaos
 
 test: ## Everything: format, lints, unit tests, real Redis, real registry, real Kubernetes
 	tests/run.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes a Redis image for the tests from this machine's redis-server and redis-cli and the libraries they need, as no
-# public image can be counted on. It runs as a user, on a read-only root file system, under the restricted Pod
-# Security Standard; what it is to keep, if anything, goes to /data.
+# Makes a Redis image for the tests from this machine's redis-server and redis-cli, and sh and sleep for `helm test`, with the
+# libraries they need, as no public image can be counted on. It runs as a user, on a read-only root file system, under the
+# restricted Pod Security Standard; what it is to keep, if anything, goes to /data.
 #   redis-image.sh                  builds spinredis-test-redis, when Redis changed
 #   redis-image.sh push REGISTRY    builds it, pushes it there and prints its reference
 # Environment: that of image-tool.sh.
@@ -14,7 +14,7 @@ build() {
   local image programs program inputs context
   image=$(image_name $name)
   programs=()
-  for program in redis-server redis-cli; do
+  for program in redis-server redis-cli sh sleep; do
     programs+=("$(command -v "$program")") || fail "$program is missing; run: tests/setup.sh demo"
   done
   inputs=$(cat "${programs[@]}" "${BASH_SOURCE[0]}" | sha256sum | cut -d' ' -f1)

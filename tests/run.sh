@@ -41,10 +41,13 @@ if [ -n "${KUBECONFIG:-}" ] && [ -n "${REGISTRY:-}" ]; then
   done
 fi
 step "format" cargo fmt --all --check
+tests/kstatus/build.sh target/tools/bin
 # Binaries first: the images and the process tests run exactly what is built here.
 cargo build --release --locked --workspace
 tests/guests/build.sh
 
+# The tests of the operator run an API server of their own, whichever cluster the others use.
+tests/cluster/cluster.sh tools
 if [ -z "${KUBECONFIG:-}" ] || [ -z "${REGISTRY:-}" ]; then
   own_cluster=1
   export STATE=$PWD/target/test-cluster

@@ -5,7 +5,8 @@
 #     demo      a Redis server and a C compiler, for `make demo`; Rust has to be there
 #     cluster   what tests/cluster/cluster.sh and the image scripts run; Go, when the cluster's programs are not built
 #     guests    what tests/guests/build.sh runs; Rust has to be there
-#     test      all of them, and a registry; with KUBECONFIG and REGISTRY set, that cluster is used and none is prepared for
+#     test      all of them, a registry, and Go for tests/kstatus; with KUBECONFIG and REGISTRY set, that cluster is used and
+#               none is prepared for
 # The Redis and registry services that the packages bring are not started: ours run on ports and folders of their own.
 set -euo pipefail
 bin=${BIN:-$(dirname "${BASH_SOURCE[0]}")/../target/tools/bin}
@@ -39,18 +40,18 @@ guests() { # what tests/guests/build.sh needs beside Rust, for guests in JavaScr
   python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 }
 
-go_compiler() {
+go_compiler() { # go_compiler PROGRAM…: Go, when one of the programs is not built
   local program version candidate
-  for program in etcd cni/bridge containerd kubelet coredns helm; do
+  for program in "$@"; do
     if [ -x "$bin/$program" ]; then continue; fi
     if command -v go >/dev/null; then
       version=$(GOTOOLCHAIN=local go env GOVERSION)
       at_least "${version#go}" "$go_needed" || at_least "${version#go}" "$go_that_fetches_newer" ||
-        fail "building the local cluster needs Go $go_needed and this is $version; install a newer one from https://go.dev/dl, or set KUBECONFIG and REGISTRY to use a cluster of yours"
+        fail "building $program needs Go $go_needed and this is $version; install a newer one from https://go.dev/dl"
     else
       candidate=$(apt-cache policy golang-go 2>/dev/null | sed -n 's/^ *Candidate: [0-9]*://p')
       at_least "${candidate:-0}" "$go_that_fetches_newer" ||
-        fail "building the local cluster needs Go $go_needed; install it from https://go.dev/dl, or set KUBECONFIG and REGISTRY to use a cluster of yours"
+        fail "building $program needs Go $go_needed; install it from https://go.dev/dl"
       packages+=(golang-go ca-certificates)
     fi
     return
@@ -74,7 +75,7 @@ cluster() {
   need buildah buildah
   need docker-registry docker-registry
   need htpasswd apache2-utils
-  go_compiler
+  go_compiler etcd cni/bridge containerd kubelet coredns helm
 }
 
 registry() {
@@ -89,6 +90,7 @@ for target in "$@"; do
     test)
       demo
       guests
+      go_compiler kstatus
       if [ -n "${KUBECONFIG:-}" ] && [ -n "${REGISTRY:-}" ]; then registry; else cluster; fi
       ;;
     *)

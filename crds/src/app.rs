@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     component::{Component, OciSource},
     connection::Trigger,
+    pod::Pod,
+    policies::{DisruptionBudget, NetworkPolicySettings, Prepare},
     status::SpinRedisAppStatus,
     store::KeyValueStore,
     variable::Variable,
@@ -98,9 +100,20 @@ pub struct SpinRedisAppSpec {
     /// CPU and memory of the container that handles messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// What to add to the pods.
+    /// The init container that fetches and compiles the components.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare: Option<Prepare>,
+    /// What to add to the pods: labels, and where and as whom they run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<Pod>,
+    /// A PodDisruptionBudget for the app, as long as replicas is above 1: how many of its pods a drained node may take away at
+    /// once. Default none; {} asks for one with its defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_disruption_budget: Option<DisruptionBudget>,
+    /// A NetworkPolicy for the app: in to the health port, out to DNS and to the hosts that this manifest names. Default none;
+    /// {} asks for one with its defaults. The condition NetworkPolicyExact says where it had to be wider than the hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_policy: Option<NetworkPolicySettings>,
 }
 
 fn one_replica() -> i32 {
@@ -156,40 +169,5 @@ fn quantities(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
             "maxLength": 32,
             "pattern": r"^[0-9]+([.][0-9]+)?(m|Ki|Mi|Gi|Ti|k|M|G|T)?$",
         },
-    })
-}
-
-/// What to add to the pods.
-#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct Pod {
-    /// Labels to add. Those the operator sets itself cannot be replaced.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "labels")]
-    #[x_kube(validation = Rule::new(
-        "self.all(k, !(k in ['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/managed-by', 'app.kubernetes.io/component']) && !k.startsWith('spinredis.dev/'))")
-        .message("the labels app.kubernetes.io/name, instance, component and managed-by, and those under spinredis.dev/, are set by the operator"))]
-    pub labels: BTreeMap<String, String>,
-    /// Annotations to add.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "annotations")]
-    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('spinredis.dev/'))")
-        .message("annotations under spinredis.dev/ are set by the operator"))]
-    pub annotations: BTreeMap<String, String>,
-}
-
-fn labels(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "object",
-        "maxProperties": 64,
-        "additionalProperties": {"type": "string", "maxLength": 63, "pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"},
-    })
-}
-
-fn annotations(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "object",
-        "maxProperties": 64,
-        "additionalProperties": {"type": "string", "maxLength": 4096},
     })
 }

@@ -1,7 +1,9 @@
 //! The forms of strings in words: a person who wrote something else is shown what to write, and not a regular expression.
 
+use crate::kubernetes::{CIDR, LABEL_NAME, PERCENTAGE};
+
 /// Each pattern of the schema, and what it asks for.
-const FORMS: [(&str, &str); 11] = [
+const FORMS: [(&str, &str); 14] = [
     (r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "of an id: write lower-case letters, digits and dashes, for example order-mailer"),
     (
         r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
@@ -28,6 +30,9 @@ const FORMS: [(&str, &str); 11] = [
         r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
         "of a label's value: write letters, digits, dashes, underscores and dots, for example team-a",
     ),
+    (LABEL_NAME, "of a label's name: write NAME or PREFIX/NAME, for example example.com/team"),
+    (PERCENTAGE, "of a share: write a whole number without quotes, or a percentage, for example \"50%\""),
+    (CIDR, "of a network: write an address and the length of its prefix, for example 10.1.0.0/16"),
 ];
 
 /// What a pattern asks for, to go on after `does not have the form`; the pattern itself when it is not known.

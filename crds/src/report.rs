@@ -7,6 +7,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    manifest::ManifestSpec,
+    pins::{Pins, open_references, shortened},
+};
+
 /// The kubelet keeps the last 4,096 bytes of a termination message; this leaves room.
 pub const MAX_REPORT_BYTES: usize = 4_000;
 
@@ -25,6 +30,8 @@ pub enum Reason {
     UnsupportedImport,
     /// A child's name is taken by an object of somebody else.
     NameConflict,
+    /// Whoever runs the operator does not permit an image that the manifest names.
+    SourceNotAllowed,
     /// The cluster refuses the pods: pod security, quota, or an invalid pod.
     PodRejected,
     /// Redis cannot be reached.
@@ -63,6 +70,7 @@ impl Reason {
             Reason::NoHandler => "NoHandler",
             Reason::UnsupportedImport => "UnsupportedImport",
             Reason::NameConflict => "NameConflict",
+            Reason::SourceNotAllowed => "SourceNotAllowed",
             Reason::PodRejected => "PodRejected",
             Reason::RedisUnreachable => "RedisUnreachable",
             Reason::RedisAuthFailed => "RedisAuthFailed",
@@ -88,6 +96,7 @@ impl Reason {
                 | Reason::NoHandler
                 | Reason::UnsupportedImport
                 | Reason::NameConflict
+                | Reason::SourceNotAllowed
                 | Reason::PodRejected
                 | Reason::NoProgress
         )
@@ -129,16 +138,32 @@ pub struct PrepareReport {
     /// The components that were prepared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<PreparedComponent>,
+    /// The digests of the manifest's open references in their order, in short form (see [`pins`](crate::pins)). Only written
+    /// when not all components fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<Vec<String>>,
     /// Why `prepare` failed; absent on success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
 }
 
 impl PrepareReport {
+    /// Notes what the open references of the manifest turned out to be, once all components are known.
+    pub fn resolve(&mut self, spec: &ManifestSpec) {
+        let found = Pins::reported(spec, self);
+        let digests: Option<Vec<String>> =
+            open_references(spec).into_iter().map(|name| found.0.get(name).map(|it| shortened(it))).collect();
+        self.resolved = digests;
+    }
+
     /// Compact JSON of at most [`MAX_REPORT_BYTES`]. An over-long message is cut, then components are left out from the
-    /// end: a report is always JSON.
+    /// end, but never what their references turned out to be: a report is always JSON.
     pub fn to_json(&self) -> String {
-        let mut report = self.clone();
+        let mut report = Self { resolved: None, ..self.clone() };
+        match serde_json::to_string(&report) {
+            Ok(json) if json.len() <= MAX_REPORT_BYTES => return json,
+            _ => report.resolved = self.resolved.clone(),
+        }
         loop {
             let json = serde_json::to_string(&report).unwrap_or_else(|_| "{}".to_owned());
             if json.len() <= MAX_REPORT_BYTES {
@@ -194,6 +219,7 @@ mod tests {
         let component = PreparedComponent { id: "c".repeat(63), digest: "d".repeat(71), handler: "h".repeat(40) };
         let report = PrepareReport {
             components: vec![component; 64],
+            resolved: None,
             problem: Some(Problem { reason: Reason::RegistryError, message: "ü\"".repeat(5_000) }),
         };
         let json = report.to_json();

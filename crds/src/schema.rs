@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use regex::Regex;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::{check::Finding, form};
 
@@ -25,28 +25,44 @@ pub(crate) fn check(schema: &Value, document: &Value) -> Vec<Finding> {
 }
 
 fn visit(schema: &Value, value: &Value, path: &str, findings: &mut Vec<Finding>) {
-    // A schema without a type allows everything.
-    let Some(kind) = schema.get("type").and_then(Value::as_str) else { return };
     if value.is_null() && schema.get("nullable") == Some(&Value::Bool(true)) {
         return;
     }
     let mut say = |message: String| findings.push(Finding { path: path.to_owned(), message });
+    if schema.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
+        return int_or_string(schema, value).into_iter().for_each(say);
+    }
+    // A schema without a type allows everything.
+    let Some(kind) = schema.get("type").and_then(Value::as_str) else { return };
     match (kind, value) {
         ("object", Value::Object(fields)) => object(schema, fields, path, findings),
         ("array", Value::Array(items)) => array(schema, items, path, findings),
         ("string", Value::String(text)) => string(schema, text).into_iter().for_each(say),
         ("boolean", Value::Bool(_)) => {}
-        ("integer", Value::Number(number)) if number.is_i64() || number.is_u64() => {
-            let number = number.as_f64().unwrap_or_default();
-            if let Some(least) = bound(schema, "minimum").filter(|least| number < *least) {
-                say(format!("must be at least {least}, and is {number}"));
-            }
-            if let Some(most) = bound(schema, "maximum").filter(|most| number > *most) {
-                say(format!("must be at most {most}, and is {number}"));
-            }
-        }
+        ("integer", Value::Number(number)) if is_whole(number) => integer(schema, number).into_iter().for_each(say),
         ("number", Value::Number(_)) => {}
         _ => say(format!("must be {}, and is {}", article(kind), kind_of(value))),
+    }
+}
+
+fn is_whole(number: &Number) -> bool {
+    number.is_i64() || number.is_u64()
+}
+
+fn integer(schema: &Value, number: &Number) -> Option<String> {
+    let number = number.as_f64().unwrap_or_default();
+    if let Some(least) = bound(schema, "minimum").filter(|least| number < *least) {
+        return Some(format!("must be at least {least}, and is {number}"));
+    }
+    let most = bound(schema, "maximum").filter(|most| number > *most)?;
+    Some(format!("must be at most {most}, and is {number}"))
+}
+
+fn int_or_string(schema: &Value, value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) if is_whole(number) => integer(schema, number),
+        Value::String(text) => string(schema, text),
+        other => Some(format!("must be a whole number or a string, and is {}", kind_of(other))),
     }
 }
 

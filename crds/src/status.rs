@@ -25,7 +25,8 @@ pub struct SpinRedisAppStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
     pub components: Vec<ComponentStatus>,
-    /// Ready, Reconciling and Stalled (exactly one of them true), Available and ComponentsReady.
+    /// Ready, Reconciling and Stalled (exactly one of them true), Available and ComponentsReady; NetworkPolicyExact where the
+    /// app has a NetworkPolicy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -59,4 +60,6 @@ pub mod condition {
     pub const AVAILABLE: &str = "Available";
     /// Every component was fetched, inspected and compiled.
     pub const COMPONENTS_READY: &str = "ComponentsReady";
+    /// The NetworkPolicy allows no more than the hosts that the app names. Only where there is one.
+    pub const NETWORK_POLICY_EXACT: &str = "NetworkPolicyExact";
 }

@@ -10,7 +10,19 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 
-use crate::{events::Events, metrics::Metrics, reconcile::dereference::Cache, settings::Settings};
+use crate::{
+    election::Leadership,
+    events::Events,
+    metrics::Metrics,
+    reconcile::{
+        dereference::{Cache, ServiceUsers},
+        status::Pace,
+        validate::Checked,
+    },
+    rolls::Rolls,
+    settings::Settings,
+    watched::Watched,
+};
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(300);
@@ -27,6 +39,18 @@ pub struct Context {
     pub events: Events,
     /// Digests of ConfigMaps that were read already.
     pub sources: Cache,
+    /// Which apps have network policies for which Services.
+    pub services: ServiceUsers,
+    /// The apps that roll for the operator's own reasons.
+    pub rolls: Rolls,
+    /// What is known of the cluster without asking.
+    pub watched: Arc<Watched>,
+    /// Whether this replica may write.
+    pub leadership: Leadership,
+    /// The generations of apps that were found to be right.
+    pub checked: Checked,
+    /// How often statuses are written.
+    pub pace: Pace,
     /// The time of transitions.
     pub clock: fn() -> Timestamp,
     failures: Mutex<HashMap<String, u32>>,
@@ -36,7 +60,27 @@ impl Context {
     /// A context that remembers nothing yet.
     pub fn new(client: Client, settings: Settings, metrics: Arc<Metrics>, pod_name: Option<String>) -> Self {
         let events = Events::new(client.clone(), pod_name);
-        Self { client, settings, metrics, events, sources: Cache::default(), clock: Timestamp::now, failures: Mutex::default() }
+        let rolls = Rolls::new(settings.max_unfinished_apps);
+        Self {
+            client,
+            settings,
+            metrics,
+            events,
+            sources: Cache::default(),
+            services: ServiceUsers::default(),
+            rolls,
+            watched: Arc::new(Watched::waiting_for(0)),
+            leadership: Leadership::alone(),
+            checked: Checked::default(),
+            pace: Pace::default(),
+            clock: Timestamp::now,
+            failures: Mutex::default(),
+        }
+    }
+
+    /// The same with what the watches tell, and with a leadership that may have to be waited for.
+    pub fn with(self, watched: Arc<Watched>, leadership: Leadership) -> Self {
+        Self { watched, leadership, ..self }
     }
 
     /// How long to wait before the next try of an app that just failed: twice as long each time, up to five minutes.
@@ -47,7 +91,16 @@ impl Context {
         FIRST_RETRY.saturating_mul(2_u32.saturating_pow(*times - 1)).min(LAST_RETRY)
     }
 
-    /// Forgets the failures of an app that succeeded or is gone.
+    /// Forgets everything about an app that is gone.
+    pub fn gone(&self, app: &str) {
+        self.succeeded(app);
+        self.checked.forget(app);
+        self.pace.forget(app);
+        self.rolls.forget(app);
+        self.services.forget(app);
+    }
+
+    /// Forgets the failures of an app that succeeded.
     pub fn succeeded(&self, app: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
     }

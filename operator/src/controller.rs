@@ -1,19 +1,23 @@
-//! When to reconcile what: watches apps, their children and pods, and the ConfigMaps their components come from. Of all but
-//! the apps only metadata is watched, and nothing of it is kept; a reconcile reads what it needs.
+//! When to reconcile what: watches apps, their children and pods, the ConfigMaps their components come from and the Services
+//! their network policies name. What it sees is kept in [`watched`](crate::watched), from which a reconcile reads; of what is
+//! not the operator's only metadata is watched.
 
-use std::{fmt::Debug, future::Future, sync::Arc, time::Instant};
+use std::{fmt::Debug, future::Future, marker::PhantomData, sync::Arc, time::Instant};
 
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, Pod},
+        core::v1::{ConfigMap, Pod, Service},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
     },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::{DeserializeGuard, PartialObjectMeta},
+    core::PartialObjectMeta,
     runtime::{
         Config, Controller, WatchStreamExt,
         controller::{self, Action},
@@ -24,13 +28,15 @@ use kube::{
 use serde::de::DeserializeOwned;
 use spinredis_crds::SpinRedisApp;
 
-use crate::{context::Context, metrics::Metrics, names::APP_LABEL, reconcile, server::Readiness};
+use crate::{
+    context::Context,
+    names::{self, APP_LABEL},
+    reconcile::{self, dereference::ServiceName},
+    watched::{Kept, Stored},
+};
 
-/// An app that may lack the shape of one: such an app must not end the watch of all others.
-type App = DeserializeGuard<SpinRedisApp>;
-
-/// How many apps are reconciled at once.
-const CONCURRENCY: u16 = 8;
+/// What the queue of reconciles knows of an app: its name.
+type App = PartialObjectMeta<SpinRedisApp>;
 
 /// What one controller watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +56,14 @@ impl Scope {
         }
     }
 
+    /// The only namespace, if it is one.
+    fn namespace(&self) -> Option<&str> {
+        match self {
+            Scope::Cluster => None,
+            Scope::Namespace(namespace) => Some(namespace),
+        }
+    }
+
     fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(&self, client: &Client) -> Api<K> {
         match self {
             Scope::Cluster => Api::all(client.clone()),
@@ -58,81 +72,169 @@ impl Scope {
     }
 }
 
-/// Reconciles the apps of a scope until `shutdown` resolves and the last reconcile has ended.
-pub async fn run(scope: Scope, context: Arc<Context>, readiness: Readiness, shutdown: impl Future<Output = ()> + Send + Sync + 'static) {
+/// How many watches of a scope have to list before the first reconcile.
+pub const WATCHES: usize = 7;
+/// Selects what carries an app's label; what does not is watched for its metadata only.
+const OURS: &str = APP_LABEL;
+
+/// Reconciles the apps of a scope, so many at once, until `shutdown` resolves and the last reconcile has ended.
+pub async fn run(scope: Scope, context: Arc<Context>, at_once: u16, shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static) {
     let (apps, writer) = reflector::store::<App>();
-    let client = context.client.clone();
-    let watched = watcher(scope.api::<App>(&client), watcher::Config::default())
-        .default_backoff()
-        .modify(|app| {
-            app.managed_fields_mut().clear();
-            if let Ok(app) = &mut app.0 {
-                app.status = None;
-            }
-        })
-        .reflect(writer)
-        .applied_objects();
-    let announce = announce_when_ready(apps.clone(), scope.clone(), readiness);
-    let (by_name, by_source) = (apps.clone(), apps.clone());
-    let metrics = &context.metrics;
-    let controller = Controller::for_stream(surviving(watched, "SpinRedisApp", metrics.clone()), apps)
-        .with_config(Config::default().concurrency(CONCURRENCY))
+    let watches = Watches { scope: scope.clone(), context: context.clone() };
+    let strangers = format!("!{APP_LABEL}");
+    let (by_name, by_pins, in_scope) = (apps.clone(), apps.clone(), scope);
+    let (by_budget, by_policy) = (apps.clone(), apps.clone());
+    let (known, users) = (context.clone(), context.clone());
+    let controller = Controller::for_stream(applied(watches.apps().reflect(writer)), apps)
+        .with_config(Config::default().concurrency(at_once))
+        .watches_stream(watches.of::<Deployment>(Some(OURS), "Deployment"), |deployment| app_of_label(&deployment))
         .watches_stream(
-            surviving(metadata_of::<Deployment>(&scope, &client, watcher::Config::default()), "Deployment", metrics.clone()),
-            // By name and not by owner: a stranger's Deployment that goes away is what its app waits for.
+            watches.metadata_of::<Deployment>(Some(&strangers), "Deployment"),
+            // A stranger's Deployment that goes away is what its app waits for.
             move |deployment| app_named(&by_name, &deployment.name_any(), deployment.namespace()),
         )
-        .watches_stream(
-            surviving(metadata_of::<Pod>(&scope, &client, watcher::Config::default().labels(APP_LABEL)), "Pod", metrics.clone()),
-            |pod| app_of_label(&pod),
-        )
-        .watches_stream(
-            surviving(metadata_of::<ConfigMap>(&scope, &client, watcher::Config::default()), "ConfigMap", metrics.clone()),
-            move |config_map| {
-                let of_label = app_of_label(&config_map);
-                if of_label.is_some() { of_label.into_iter().collect() } else { apps_from(&by_source, &config_map) }
-            },
-        )
-        .graceful_shutdown_on(shutdown)
-        .run(reconcile_app, after_error, context.clone())
+        .watches_stream(watches.of::<Pod>(Some(OURS), "Pod"), |pod| app_of_label(&pod))
+        .watches_stream(watches.of::<ConfigMap>(Some(OURS), "ConfigMap"), |config_map| app_of_label(&config_map))
+        .watches_stream(watches.of::<PartialObjectMeta<ConfigMap>>(Some(&strangers), "ConfigMap"), move |config_map| {
+            let (namespace, name) = config_map.key();
+            let from_it = known.watched.apps.that_ask_for(&namespace, &name).into_iter();
+            let from_it = from_it.map(|app| ObjectRef::new(&app).within(&namespace));
+            // One that has the name of an app's pins is what that app waits for.
+            let taken = names::app_of_pins(&name).and_then(|app| app_named(&by_pins, app, Some(namespace.clone())));
+            from_it.chain(taken).collect::<Vec<_>>()
+        })
+        .watches_stream(watches.of::<PodDisruptionBudget>(Some(OURS), "PodDisruptionBudget"), |budget| app_of_label(&budget))
+        .watches_stream(watches.metadata_of::<PodDisruptionBudget>(Some(&strangers), "PodDisruptionBudget"), move |budget| {
+            app_named(&by_budget, &budget.name_any(), budget.namespace())
+        })
+        .watches_stream(watches.of::<NetworkPolicy>(Some(OURS), "NetworkPolicy"), |policy| app_of_label(&policy))
+        .watches_stream(watches.metadata_of::<NetworkPolicy>(Some(&strangers), "NetworkPolicy"), move |policy| {
+            app_named(&by_policy, &policy.name_any(), policy.namespace())
+        })
+        .watches_stream(watches.metadata_of::<Service>(None, "Service"), move |service| {
+            let service = ServiceName { namespace: service.namespace().unwrap_or_default(), name: service.name_any() };
+            let apps = users.services.users_of(&service).into_iter();
+            apps.map(|(namespace, name)| ObjectRef::new(&name).within(&namespace)).collect::<Vec<_>>()
+        })
+        .graceful_shutdown_on(shutdown.clone())
+        .run(move |app, context| reconcile_app(app, context, shutdown.clone()), after_error, context.clone())
         .for_each(|result| {
             log(result, &context);
             std::future::ready(())
         });
+    let announce = async {
+        context.watched.listed().await;
+        tracing::info!(scope = ?in_scope, apps = context.watched.apps.len(), "watching");
+    };
     tokio::join!(controller, announce);
 }
 
-async fn announce_when_ready(apps: Store<App>, scope: Scope, readiness: Readiness) {
-    if apps.wait_until_ready().await.is_ok() {
-        tracing::info!(?scope, apps = apps.len(), "watching");
-        readiness.one_is_ready();
+/// The watches of a scope, each of which tells what it sees to what is kept.
+struct Watches {
+    scope: Scope,
+    context: Arc<Context>,
+}
+
+impl Watches {
+    /// The apps, kept whole; only their names go on.
+    fn apps(&self) -> impl Stream<Item = watcher::Result<watcher::Event<App>>> + Send + use<> {
+        let name_of = |app: Stored<SpinRedisApp>| App { types: None, metadata: without_labels(app.meta().clone()), _phantom: PhantomData };
+        self.kept::<SpinRedisApp>(None, "SpinRedisApp").map(move |(event, _)| {
+            Ok(match event {
+                watcher::Event::Apply(app) => watcher::Event::Apply(name_of(app)),
+                watcher::Event::Delete(app) => watcher::Event::Delete(name_of(app)),
+                watcher::Event::Init => watcher::Event::Init,
+                watcher::Event::InitApply(app) => watcher::Event::InitApply(name_of(app)),
+                watcher::Event::InitDone => watcher::Event::InitDone,
+            })
+        })
+    }
+
+    /// Objects of a kind that were touched, also those that went while nobody watched. They are kept.
+    fn of<K: Kept>(&self, labels: Option<&str>, kind: &'static str) -> impl Stream<Item = watcher::Result<Stored<K>>> + Send + use<K> {
+        self.kept::<K>(labels, kind).flat_map(|(event, gone)| {
+            let touched = match event {
+                watcher::Event::Apply(object) | watcher::Event::Delete(object) | watcher::Event::InitApply(object) => Some(object),
+                watcher::Event::Init | watcher::Event::InitDone => None,
+            };
+            stream::iter(touched.into_iter().chain(gone).map(Ok))
+        })
+    }
+
+    /// Metadata of a kind, of which nothing is kept.
+    fn metadata_of<K>(
+        &self,
+        labels: Option<&str>,
+        kind: &'static str,
+    ) -> impl Stream<Item = watcher::Result<PartialObjectMeta<K>>> + Send + use<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let api = self.scope.api::<PartialObjectMeta<K>>(&self.context.client);
+        let config = labels.map_or_else(watcher::Config::default, |labels| watcher::Config::default().labels(labels));
+        let watch = watcher(api, config).default_backoff().touched_objects();
+        surviving(watch, kind, self.context.clone()).map(Ok)
+    }
+
+    /// The events of a watch after they were taken in, each with the objects that a new list lacks.
+    fn kept<K: Kept>(
+        &self,
+        labels: Option<&str>,
+        kind: &'static str,
+    ) -> impl Stream<Item = (watcher::Event<Stored<K>>, Vec<Stored<K>>)> + Send + use<K> {
+        let config = labels.map_or_else(watcher::Config::default, |labels| watcher::Config::default().labels(labels));
+        let watch = watcher(self.scope.api::<Stored<K>>(&self.context.client), config).default_backoff();
+        let (context, scope) = (self.context.clone(), self.scope.clone());
+        let mut has_listed = false;
+        surviving(watch, kind, context.clone()).map(move |event| {
+            let gone = K::store(&context.watched).take_in(&event, scope.namespace());
+            if matches!(event, watcher::Event::InitDone) && !has_listed {
+                has_listed = true;
+                context.watched.one_has_listed();
+            }
+            (event, gone)
+        })
     }
 }
 
-/// Watches the metadata of a kind; status changes show in it as well, by the resource version.
-fn metadata_of<K>(
-    scope: &Scope,
-    client: &Client,
-    config: watcher::Config,
-) -> impl Stream<Item = watcher::Result<PartialObjectMeta<K>>> + Send + use<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    watcher(scope.api::<PartialObjectMeta<K>>(client), config).default_backoff().touched_objects()
+/// The apps that a watch shows. Those of a list only once it is complete: before that the reflector does not know them, and a
+/// reconcile of one would find none.
+fn applied(watch: impl Stream<Item = watcher::Result<watcher::Event<App>>> + Send) -> impl Stream<Item = watcher::Result<App>> + Send {
+    let mut listed = Vec::new();
+    watch.flat_map(move |event| {
+        stream::iter(match event {
+            Ok(watcher::Event::Init) => {
+                listed.clear();
+                Vec::new()
+            }
+            Ok(watcher::Event::InitApply(app)) => {
+                listed.push(Ok(app));
+                Vec::new()
+            }
+            Ok(watcher::Event::InitDone) => std::mem::take(&mut listed),
+            Ok(watcher::Event::Apply(app)) => vec![Ok(app)],
+            Ok(watcher::Event::Delete(_)) => Vec::new(),
+            Err(error) => vec![Err(error)],
+        })
+    })
+}
+
+fn without_labels(metadata: ObjectMeta) -> ObjectMeta {
+    ObjectMeta { labels: None, ..metadata }
 }
 
 /// Keeps the errors of one watch, which starts itself again, from holding up the others.
-fn surviving<K: Send + 'static>(
-    watch: impl Stream<Item = watcher::Result<K>> + Send + 'static,
+fn surviving<T: Send + 'static>(
+    watch: impl Stream<Item = watcher::Result<T>> + Send + 'static,
     kind: &'static str,
-    metrics: Arc<Metrics>,
-) -> impl Stream<Item = watcher::Result<K>> + Send + 'static {
+    context: Arc<Context>,
+) -> impl Stream<Item = T> + Send + 'static {
     watch.filter_map(move |event| {
         let kept = event.inspect_err(|error| {
-            metrics.watch_broke(kind);
+            context.metrics.watch_broke(kind);
             tracing::warn!("the watch of {kind}s broke and is started again: {error}");
         });
-        std::future::ready(kept.ok().map(Ok))
+        std::future::ready(kept.ok())
     })
 }
 
@@ -147,22 +249,20 @@ fn app_of_label(object: &impl ResourceExt) -> Option<ObjectRef<App>> {
     Some(ObjectRef::new(object.labels().get(APP_LABEL)?).within(&object.namespace()?))
 }
 
-/// The apps with a component that comes from a ConfigMap.
-fn apps_from(apps: &Store<App>, config_map: &PartialObjectMeta<ConfigMap>) -> Vec<ObjectRef<App>> {
-    let (name, namespace) = (config_map.name_any(), config_map.namespace());
-    let is_source = |app: &App| {
-        let components = app.0.iter().flat_map(|app| &app.spec.components);
-        app.namespace() == namespace && components.filter_map(|component| component.config_map()).any(|source| source.name == name)
+async fn reconcile_app(app: Arc<App>, context: Arc<Context>, shutdown: impl Future<Output = ()>) -> Result<Action, reconcile::Error> {
+    // A follower keeps what is due until it leads; one that is asked to stop meanwhile has nothing to finish.
+    let may_begin = async {
+        context.leadership.acquired().await;
+        context.watched.listed().await;
+        // Before the first reconcile may roll an app it is known how many roll already.
+        context.rolls.learn(|| context.watched.deployments.all());
     };
-    apps.state_filter(|app| is_source(app)).iter().map(|app| ObjectRef::from_obj(&**app)).collect()
-}
-
-async fn reconcile_app(app: Arc<App>, context: Arc<Context>) -> Result<Action, reconcile::Error> {
-    let (namespace, name) = (app.namespace().unwrap_or_default(), app.name_any());
-    if let Err(invalid) = &app.0 {
-        context.metrics.met_unreadable_app();
-        tracing::warn!(app = %format!("{namespace}/{name}"), "the app cannot be read: {invalid}");
+    tokio::select! {
+        biased;
+        () = may_begin => {}
+        () = shutdown => return Ok(Action::await_change()),
     }
+    let (namespace, name) = (app.namespace().unwrap_or_default(), app.name_any());
     let start = Instant::now();
     let result = reconcile::reconcile(&namespace, &name, &context).await;
     context.metrics.reconciled(result.is_ok(), start.elapsed());
@@ -183,7 +283,7 @@ fn log(result: Reconciled, context: &Context) {
         Ok((app, _)) => tracing::debug!(%app, "reconciled"),
         // The app went between the event and now.
         Err(controller::Error::ObjectNotFound(app)) => {
-            context.succeeded(&format!("{}/{}", app.namespace.as_deref().unwrap_or_default(), app.name))
+            context.gone(&format!("{}/{}", app.namespace.as_deref().unwrap_or_default(), app.name))
         }
         Err(controller::Error::ReconcilerFailed(error, app)) => tracing::warn!(%app, "{error}"),
         Err(error) => tracing::error!("{error}"),

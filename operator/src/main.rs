@@ -4,7 +4,8 @@
 use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
-use kube::Client;
+use http::{HeaderValue, header::USER_AGENT};
+use kube::{Client, Config};
 use spin_redis_operator::cli::{Args, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -33,7 +34,11 @@ async fn start(args: Args) -> anyhow::Result<()> {
         }
         tracing::info!("stopping: finishing the reconciles that are under way");
     };
-    let client = Client::try_default().await?;
+    let mut config = Config::infer().await?;
+    // So that logs of the API server tell whose a request is.
+    let name = HeaderValue::from_static(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((USER_AGENT, name));
+    let client = Client::try_from(config)?;
     spin_redis_operator::run(args.into_options(), client, shutdown).await
 }
 

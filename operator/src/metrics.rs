@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
@@ -29,6 +29,7 @@ pub struct Metrics {
     writes: Family<KindLabel, Counter>,
     watch_errors: Family<KindLabel, Counter>,
     unreadable_apps: Counter,
+    leader: Gauge,
 }
 
 impl Default for Metrics {
@@ -40,6 +41,7 @@ impl Default for Metrics {
             writes: Family::default(),
             watch_errors: Family::default(),
             unreadable_apps: Counter::default(),
+            leader: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("reconciles", "Reconciles by their result: ok or error", metrics.reconciles.clone());
@@ -47,6 +49,7 @@ impl Default for Metrics {
         registry.register("writes", "Objects written, by kind", metrics.writes.clone());
         registry.register("watch_errors", "Watches that broke and were started again, by kind", metrics.watch_errors.clone());
         registry.register("unreadable_apps", "Apps met that do not have the shape of one", metrics.unreadable_apps.clone());
+        registry.register("leader", "Whether this replica leads: 1, or 0 while it waits", metrics.leader.clone());
         Self { registry, ..metrics }
     }
 }
@@ -72,6 +75,11 @@ impl Metrics {
     /// An app could not be read.
     pub fn met_unreadable_app(&self) {
         self.unreadable_apps.inc();
+    }
+
+    /// Whether this replica leads.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
     }
 
     /// The text that Prometheus reads.

@@ -1,42 +1,30 @@
-//! Health and metrics over HTTP. Healthy means that this answers; ready means that every watch of apps has its list.
+//! Health and metrics over HTTP. Healthy means that this answers; ready means that every watch has its list, so that this
+//! replica reconciles, or could take over at once.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{io, sync::Arc};
 
 use axum::{
     Router,
     http::{StatusCode, header::CONTENT_TYPE},
     routing::get,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::AbortHandle};
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, watched::Watched};
 
-/// How many watches of apps still wait for their list.
-#[derive(Clone, Debug)]
-pub struct Readiness(Arc<AtomicUsize>);
+/// Ends the server when it is dropped.
+pub struct Guard(pub AbortHandle);
 
-impl Readiness {
-    /// Ready once this many watches have their list.
-    pub fn waiting_for(watches: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(watches)))
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
     }
+}
 
-    /// One more watch has its list.
-    pub fn one_is_ready(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn answer(&self) -> (StatusCode, String) {
-        match self.0.load(Ordering::Relaxed) {
-            0 => (StatusCode::OK, "ready\n".to_owned()),
-            waiting => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for the list of apps of {waiting} watches; the log says why\n")),
-        }
+fn readiness(watched: &Watched) -> (StatusCode, String) {
+    match watched.unlisted() {
+        0 => (StatusCode::OK, "ready\n".to_owned()),
+        waiting => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for the lists of {waiting} watches; the log says why\n")),
     }
 }
 
@@ -53,11 +41,11 @@ pub async fn bind(address: &str) -> io::Result<TcpListener> {
 }
 
 /// Answers until it is dropped.
-pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, readiness: Readiness) {
+pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, watched: Arc<Watched>) {
     let text = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     let routes = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(move || async move { readiness.answer() }))
+        .route("/readyz", get(move || async move { readiness(&watched) }))
         .route("/metrics", get(move || async move { (text, metrics.text()) }));
     if let Err(error) = axum::serve(listener, routes).await {
         tracing::error!("health and metrics are no longer served: {error}");

@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use clap::ValueEnum;
+use spinredis_crds::registries::RegistrySettings;
 
-/// Settings that go into pods.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use crate::policy::ImagePolicy;
+
+/// Settings that go into pods, and what holds for all apps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Image of the runtime, with tag or digest.
     pub runtime_image: String,
@@ -15,6 +18,12 @@ pub struct Settings {
     pub plain_http_registries: Vec<String>,
     /// Environment variables of what serves, such as those that turn traces on. Guests never see them.
     pub runtime_environment: BTreeMap<String, String>,
+    /// How `prepare` reaches registries: authorities, mirrors, plain HTTP.
+    pub registries: RegistrySettings,
+    /// Which images apps may come from.
+    pub image_policy: ImagePolicy,
+    /// How many apps roll at once when none of their authors changed anything; 0 for any number.
+    pub max_unfinished_apps: usize,
 }
 
 /// An environment variable: NAME=VALUE.

@@ -12,12 +12,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use spin_redis_operator::{
     reconcile::{
-        build::{Children, children},
+        build::{Children, children, pins_key},
+        dereference::Services,
         validate::validate,
     },
     settings::{PullPolicy, Settings},
 };
-use spinredis_crds::SpinRedisApp;
+use spinredis_crds::{
+    SpinRedisApp,
+    registries::{RegistrySetting, RegistrySettings},
+};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
@@ -39,11 +43,12 @@ fn settings() -> Settings {
         runtime_image_pull_policy: Some(PullPolicy::IfNotPresent),
         plain_http_registries: vec!["registry.local:5000".to_owned()],
         runtime_environment: [("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), "http://collector:4318".to_owned())].into(),
+        ..Settings::default()
     }
 }
 
 fn built(app: &SpinRedisApp) -> Children {
-    children(&validate(app).unwrap(), Some("0123456789"), &settings())
+    children(&validate(app).unwrap(), Some("0123456789"), &Services::new(), &settings())
 }
 
 fn template(deployment: &Deployment) -> PodTemplateSpec {
@@ -63,9 +68,11 @@ fn volume(pod: &PodSpec, name: &str) -> Option<Volume> {
 }
 
 fn compare_with_fixture(name: &str, sources: Option<&str>) {
-    let children = children(&validate(&app(&format!("{name}.yaml"))).unwrap(), sources, &settings());
-    let text = |object: Value| serde_saphyr::to_string(&object).unwrap();
-    let found = format!("{}---\n{}", text(json!(children.config_map)), text(json!(children.deployment)));
+    let children = children(&validate(&app(&format!("{name}.yaml"))).unwrap(), sources, &Services::new(), &settings());
+    let mut objects = vec![json!(children.config_map), json!(children.deployment)];
+    objects.extend(children.pod_disruption_budget.map(|budget| json!(budget)));
+    objects.extend(children.network_policy.map(|policy| json!(policy)));
+    let found = objects.iter().map(|object| serde_saphyr::to_string(object).unwrap()).collect::<Vec<_>>().join("---\n");
     let path = fixture(&format!("{name}.children.yaml"));
     if std::env::var_os("UPDATE_FIXTURES").is_some() {
         fs::write(&path, &found).unwrap();
@@ -92,6 +99,11 @@ fn a_whole_spin_app_is_built_as_written_down() {
 #[test]
 fn an_app_with_variables_and_stores_is_built_as_written_down() {
     compare_with_fixture("stores", None);
+}
+
+#[test]
+fn an_app_with_every_field_of_pods_and_policies_is_built_as_written_down() {
+    compare_with_fixture("pods", None);
 }
 
 #[test]
@@ -185,19 +197,90 @@ fn a_changed_channel_makes_another_manifest_and_another_template() {
 #[test]
 fn a_changed_component_in_a_config_map_changes_the_template_and_not_the_manifest() {
     let app = validate(&app("everything.yaml")).unwrap();
-    let [before, after] = ["aaaaaaaaaa", "bbbbbbbbbb"].map(|sources| children(&app, Some(sources), &settings()));
+    let [before, after] = ["aaaaaaaaaa", "bbbbbbbbbb"].map(|sources| children(&app, Some(sources), &Services::new(), &settings()));
     assert_eq!(before.config_map, after.config_map);
     assert_ne!(template(&before.deployment), template(&after.deployment));
 }
 
 #[test]
+fn policies_and_budgets_change_no_pod_template_and_no_manifest() {
+    let before = built(&app("smallest.yaml"));
+    assert_eq!((&before.pod_disruption_budget, &before.network_policy), (&None, &None));
+    let after = built(&changed("smallest.yaml", |app| {
+        app["spec"]["replicas"] = json!(2);
+        app["spec"]["delivery"] = json!("EachReplica");
+        app["spec"]["podDisruptionBudget"] = json!({});
+        app["spec"]["networkPolicy"] = json!({});
+    }));
+    assert!(after.pod_disruption_budget.is_some() && after.network_policy.is_some());
+    assert_eq!(template(&before.deployment), template(&after.deployment));
+    assert_eq!(before.config_map, after.config_map);
+}
+
+#[test]
+fn what_an_app_adds_to_its_pods_rolls_them_and_reaches_no_manifest() {
+    let before = built(&app("smallest.yaml"));
+    for pod in [
+        json!({"nodeSelector": {"disk": "fast"}}),
+        json!({"tolerations": [{"key": "gpu", "operator": "Exists"}]}),
+        json!({"priorityClassName": "high"}),
+        json!({"securityContext": {"runAsUser": 1000}}),
+    ] {
+        let after = built(&changed("smallest.yaml", |app| app["spec"]["pod"] = pod.clone()));
+        assert_ne!(template(&before.deployment), template(&after.deployment), "{pod}");
+        assert_eq!(before.config_map, after.config_map, "{pod}");
+    }
+}
+
+#[test]
+fn a_disruption_budget_is_there_above_one_replica_only() {
+    let budget = |replicas: i32, budget: Value| {
+        let built = built(&changed("smallest.yaml", |app| {
+            app["spec"]["replicas"] = json!(replicas);
+            app["spec"]["delivery"] = json!("EachReplica");
+            app["spec"]["podDisruptionBudget"] = budget;
+        }));
+        built.pod_disruption_budget.map(|budget| json!(budget.spec.unwrap()))
+    };
+    let selector = json!({"matchLabels": {"spinredis.dev/app": "greeter"}});
+    let default = json!({"maxUnavailable": 1, "selector": selector, "unhealthyPodEvictionPolicy": "AlwaysAllow"});
+    assert_eq!(budget(2, json!({})), Some(default));
+    assert_eq!(budget(2, json!({"minAvailable": "50%"})).unwrap()["minAvailable"], "50%");
+    assert!(budget(2, json!({"minAvailable": "50%"})).unwrap().get("maxUnavailable").is_none());
+    for (replicas, wanted) in [(1, json!({})), (0, json!({})), (2, json!({"enabled": false})), (2, Value::Null)] {
+        assert_eq!(budget(replicas, wanted.clone()), None, "{replicas} {wanted}");
+    }
+}
+
+#[test]
+fn pods_are_spread_over_nodes_unless_the_app_says_how() {
+    let spread = |constraints: Value| {
+        let built = built(&changed("smallest.yaml", |app| app["spec"]["pod"] = json!({"topologySpreadConstraints": constraints})));
+        json!(pod(&built).topology_spread_constraints)
+    };
+    let of_app = json!({"matchLabels": {"spinredis.dev/app": "greeter"}});
+    let default =
+        json!({"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": of_app});
+    assert_eq!(spread(json!([])), json!([default]));
+    let own = json!({"maxSkew": 2, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"});
+    let counted = spread(json!([own]));
+    assert_eq!((counted.as_array().unwrap().len(), &counted[0]["labelSelector"]), (1, &of_app), "those of the app are counted");
+    let mut selected = own;
+    selected["labelSelector"] = json!({"matchLabels": {"tier": "a"}});
+    assert_eq!(spread(json!([selected])), json!([selected]));
+}
+
+#[test]
 fn pods_meet_the_restricted_pod_security_standard() {
-    for name in ["smallest.yaml", "everything.yaml"] {
+    for name in ["smallest.yaml", "everything.yaml", "pods.yaml"] {
         let pod = pod(&built(&app(name)));
         let of_pod = pod.security_context.clone().unwrap();
         assert_eq!(of_pod.run_as_non_root, Some(true));
         assert_eq!(of_pod.seccomp_profile.unwrap().type_, "RuntimeDefault");
-        assert_eq!((of_pod.run_as_user, of_pod.fs_group), (None, None), "OpenShift chooses these");
+        if name != "pods.yaml" {
+            assert_eq!((of_pod.run_as_user, of_pod.fs_group), (None, None), "OpenShift chooses these");
+        }
+        assert_eq!((of_pod.sysctls, of_pod.app_armor_profile), (None, None));
         assert_eq!((pod.host_network, pod.host_pid, pod.host_ipc), (None, None, None));
         for container in containers(&pod) {
             let security = container.security_context.unwrap();
@@ -287,6 +370,25 @@ fn prepare_has_memory_to_compile_even_when_the_app_needs_little() {
 }
 
 #[test]
+fn what_prepare_gets_for_itself_wins_over_what_both_get() {
+    let resources = |of_app: Value, of_prepare: Value| -> Vec<Value> {
+        let built = built(&changed("smallest.yaml", |app| {
+            app["spec"]["resources"] = of_app;
+            app["spec"]["prepare"] = json!({"resources": of_prepare});
+        }));
+        containers(&pod(&built)).into_iter().map(|container| json!(container.resources.unwrap())).collect()
+    };
+    let [prepare, serve] =
+        resources(json!({"limits": {"memory": "100Mi"}}), json!({"limits": {"memory": "1Gi", "cpu": "2"}})).try_into().unwrap();
+    assert_eq!(prepare, json!({"limits": {"memory": "1Gi", "cpu": "2"}, "requests": {"memory": "100Mi", "cpu": "50m"}}));
+    assert_eq!(serve, json!({"limits": {"memory": "100Mi"}, "requests": {"cpu": "50m"}}));
+    let [prepare, _] = resources(json!({"requests": {"memory": "1Gi"}}), json!({"limits": {"memory": "600Mi"}})).try_into().unwrap();
+    assert_eq!(prepare["requests"]["memory"], "600Mi", "a request that nobody named for it is no larger than its limit");
+    let [prepare, _] = resources(json!({"limits": {"memory": "1Gi"}}), json!({"requests": {"memory": "2Gi"}})).try_into().unwrap();
+    assert_eq!(prepare["limits"]["memory"], "2Gi", "nor is a limit smaller than its request");
+}
+
+#[test]
 fn a_limit_below_the_default_request_is_no_contradiction() {
     let built = built(&changed("smallest.yaml", |app| app["spec"]["resources"] = json!({"limits": {"memory": "32Mi"}})));
     let requests: Vec<_> = containers(&pod(&built)).into_iter().map(|container| container.resources.unwrap().requests.unwrap()).collect();
@@ -299,4 +401,78 @@ fn a_limit_below_the_default_request_is_no_contradiction() {
 fn an_app_that_cannot_work_is_refused_with_the_path_of_the_field() {
     let error = validate(&changed("smallest.yaml", |app| app["spec"]["trigger"]["address"] = json!("redis://host:99999"))).unwrap_err();
     assert!(error.to_string().starts_with("spec.trigger.address: "), "{error}");
+}
+
+#[test]
+fn pins_are_seen_by_prepare_alone_and_their_key_is_that_of_the_manifest() {
+    let app = app("smallest.yaml");
+    let (key, pod) = (pins_key(&validate(&app).unwrap()).unwrap(), pod(&built(&app)));
+    let source = volume(&pod, "pins").unwrap().config_map.unwrap();
+    assert_eq!((source.name.as_str(), source.optional, source.items), ("greeter-pins", Some(true), None));
+    let [prepare, serve] = containers(&pod).try_into().unwrap();
+    let file = format!("/var/run/spinredis/pins/{key}");
+    assert!(prepare.args.unwrap().windows(2).any(|pair| pair == ["--pins".to_owned(), file.clone()]));
+    assert!(serve.volume_mounts.unwrap().iter().all(|mount| mount.name != "pins"));
+}
+
+#[test]
+fn a_new_manifest_and_a_refresh_have_pins_of_their_own_and_nothing_else_has() {
+    let key = |change: fn(&mut Value)| pins_key(&validate(&changed("smallest.yaml", change)).unwrap()).unwrap();
+    let before = key(|_| {});
+    assert_eq!(before, key(|app| app["spec"]["replicas"] = json!(0)));
+    assert_eq!(before, key(|app| app["spec"]["resources"] = json!({"limits": {"memory": "1Gi"}})));
+    assert_eq!(before, key(|app| app["metadata"]["annotations"] = json!({"a": "b"})));
+    assert_ne!(before, key(|app| app["spec"]["drain"] = json!("1m")));
+    let refreshed = key(|app| app["metadata"]["annotations"] = json!({"spinredis.dev/refresh": "now"}));
+    assert!(before != refreshed && refreshed.len() == before.len());
+    let again = changed("smallest.yaml", |app| app["metadata"]["annotations"] = json!({"spinredis.dev/refresh": "now"}));
+    assert_ne!(template(&built(&again).deployment), template(&built(&app("smallest.yaml")).deployment), "its pods are new ones");
+}
+
+#[test]
+fn an_app_whose_images_are_named_by_digest_has_no_pins() {
+    let by_digest = changed("smallest.yaml", |app| {
+        app["spec"]["components"][0]["source"]["oci"]["digest"] = json!(format!("sha256:{}", "0".repeat(64)));
+    });
+    assert_eq!(pins_key(&validate(&by_digest).unwrap()), None);
+    let pod = pod(&built(&by_digest));
+    assert_eq!(volume(&pod, "pins"), None);
+    assert!(containers(&pod).iter().flat_map(|container| container.args.clone().unwrap()).all(|arg| arg != "--pins"));
+}
+
+#[test]
+fn settings_of_an_apps_own_registries_travel_with_its_manifest_and_those_of_others_change_nothing() {
+    let with = |host: &str| {
+        let setting = RegistrySetting { host: host.to_owned(), ca: Some("PEM".to_owned()), ..RegistrySetting::default() };
+        let settings = Settings { registries: RegistrySettings(vec![setting]), ..settings() };
+        children(&validate(&app("smallest.yaml")).unwrap(), None, &Services::new(), &settings)
+    };
+    let (before, other, own) =
+        (children(&validate(&app("smallest.yaml")).unwrap(), None, &Services::new(), &settings()), with("other.io"), with("ghcr.io"));
+    assert_eq!(before, other);
+    assert_ne!(before.config_map.metadata.name, own.config_map.metadata.name);
+    let text = own.config_map.data.unwrap().remove("registries.json").unwrap();
+    assert!(text.contains("ghcr.io") && text.contains("PEM"), "{text}");
+    let [prepare, serve] = containers(&pod(&with("ghcr.io"))).try_into().unwrap();
+    let pair = ["--registries".to_owned(), "/etc/spinredis/registries.json".to_owned()];
+    assert!(prepare.args.unwrap().windows(2).any(|found| found == pair));
+    assert!(!serve.args.unwrap().contains(&pair[0]));
+}
+
+#[test]
+fn the_author_of_a_change_is_told_by_the_origin_of_a_deployment() {
+    let of = |app: &SpinRedisApp, sources: &str, settings: &Settings| {
+        let deployment = children(&validate(app).unwrap(), Some(sources), &Services::new(), settings).deployment;
+        deployment.metadata.annotations.unwrap()["spinredis.dev/origin"].clone()
+    };
+    let app = app("smallest.yaml");
+    let before = of(&app, "a", &settings());
+    let of_changed = |change: fn(&mut Value)| of(&changed("smallest.yaml", change), "a", &settings());
+    let other_image = Settings { runtime_image: "other".to_owned(), ..settings() };
+    assert_eq!(before, of(&app, "a", &other_image), "not the author's change");
+    assert_eq!(before, of_changed(|app| app["spec"]["replicas"] = json!(0)), "changes no pods");
+    assert_ne!(before, of(&app, "b", &settings()));
+    assert_ne!(before, of_changed(|app| app["spec"]["drain"] = json!("1m")));
+    assert_ne!(before, of_changed(|app| app["spec"]["resources"] = json!({"limits": {"memory": "1Gi"}})));
+    assert_ne!(before, of_changed(|app| app["metadata"]["annotations"] = json!({"spinredis.dev/refresh": "now"})));
 }

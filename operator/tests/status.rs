@@ -11,7 +11,7 @@ use kube::core::DynamicObject;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use spin_redis_operator::reconcile::{
-    status::{Observation, compute},
+    status::{Network, Observation, compute},
     subject::Subject,
 };
 use spinredis_crds::{
@@ -82,7 +82,7 @@ fn pod(template: &str, prepare: Value, serve: Value) -> Pod {
 
 fn report(problem: Option<Problem>) -> String {
     let component = |id: &str| PreparedComponent { id: id.to_owned(), digest: format!("sha256:{id}"), handler: "h".to_owned() };
-    PrepareReport { components: vec![component("one"), component("two")], problem }.to_json()
+    PrepareReport { components: vec![component("one"), component("two")], resolved: None, problem }.to_json()
 }
 
 fn prepared() -> Value {
@@ -111,6 +111,7 @@ struct Seen {
     deployment: Option<Deployment>,
     pods: Vec<Pod>,
     serve: BTreeMap<String, ServeStatus>,
+    network: Network,
     now: &'static str,
 }
 
@@ -122,6 +123,7 @@ impl Default for Seen {
             deployment: Some(deployment(1, 1, 0, 1, json!([]))),
             pods: Vec::new(),
             serve: BTreeMap::new(),
+            network: Network::None,
             now: "2026-01-01T00:00:00Z",
         }
     }
@@ -135,6 +137,7 @@ impl Seen {
             deployment: self.deployment.as_ref(),
             pods: &self.pods,
             serve: &self.serve,
+            network: self.network.clone(),
             now: self.now.parse::<Timestamp>().unwrap(),
         });
         let of_three = ["Ready", "Reconciling", "Stalled"].map(|type_| condition(&status, type_).0);
@@ -280,6 +283,7 @@ fn a_pod_that_no_node_takes_repeats_the_scheduler() {
     pod.status.as_mut().unwrap().conditions = serde_json::from_value(scheduled).unwrap();
     let (phase, reason, message) = of_pod(pod);
     assert_eq!((phase, reason.as_str()), ("Reconciling", "Unschedulable"));
+    assert!(message.contains("spec.resources"), "{message}");
     assert!(message.ends_with("0/1 nodes are available: 1 Insufficient memory."), "{message}");
 }
 
@@ -315,7 +319,12 @@ fn a_runtime_that_keeps_ending_is_quoted_with_the_message_of_its_last_log_line()
     let log = "{\"level\":\"INFO\",\"message\":\"starting\"}\n{\"level\":\"ERROR\",\"message\":\"the components were compiled by another version\"}\n";
     let (_, reason, message) = of_pod(pod(NEW, prepared(), failed(log, "Error")));
     assert_eq!(reason, "RuntimeFailed");
-    assert_eq!(message, format!("the runtime in pod hello-{NEW} ended with exit code 1: the components were compiled by another version"));
+    assert_eq!(
+        message,
+        format!(
+            "the runtime in pod hello-{NEW} ended with exit code 1 and is started again: the components were compiled by another version"
+        )
+    );
     let (_, _, message) = of_pod(pod(NEW, prepared(), failed("", "OOMKilled")));
     assert!(message.contains("spec.resources.limits.memory"), "{message}");
 }
@@ -385,6 +394,22 @@ fn the_most_telling_of_several_pods_is_shown() {
 }
 
 #[test]
+fn what_else_other_replicas_meet_is_told_beside_the_most_telling_cause() {
+    let mut second = pod(NEW, prepared(), failed("", "OOMKilled"));
+    second.metadata.name = Some("hello-second".to_owned());
+    let mut third = pod(NEW, failed(&report(problem(Reason::RegistryError)), "Error"), not_started());
+    third.metadata.name = Some("hello-third".to_owned());
+    let mut like_the_first = third.clone();
+    like_the_first.metadata.name = Some("hello-fourth".to_owned());
+    let pods = vec![third, like_the_first, second];
+    let status = Seen { subject: subject(3, None), deployment: Some(deployment(3, 3, 0, 3, json!([]))), pods, ..Seen::default() }.status();
+    let (_, reason, message) = verdict(&status);
+    assert_eq!(reason, "RegistryError");
+    assert!(message.starts_with("words of the runtime; another pod: RuntimeFailed: pod hello-second ran out of memory"), "{message}");
+    assert_eq!(message.matches("another pod").count(), 1, "the same cause is told once: {message}");
+}
+
+#[test]
 fn a_status_computed_again_later_is_the_same_and_times_change_only_with_their_condition() {
     let ready = || vec![pod(NEW, prepared(), running(true))];
     let complete = || Some(deployment(1, 1, 1, 1, json!([])));
@@ -441,4 +466,23 @@ fn an_app_that_cannot_be_parsed_still_gets_a_status() {
     assert!(subject.app.is_err());
     let status = Seen { subject, deployment: None, problem: problem(Reason::Invalid), ..Seen::default() }.status();
     assert_eq!(verdict(&status).0, "Stalled");
+}
+
+#[test]
+fn a_network_policy_is_exact_or_says_where_it_is_not_and_that_says_nothing_of_ready() {
+    let exact = |status: &SpinRedisAppStatus| condition(status, "NetworkPolicyExact");
+    let none = Seen::default().status();
+    assert!(none.conditions.iter().all(|condition| condition.type_ != "NetworkPolicyExact"), "{none:?}");
+    let status = Seen { network: Network::Applied(Vec::new()), ..Seen::default() }.status();
+    assert_eq!((exact(&status).0.as_str(), exact(&status).1.as_str()), ("True", "Exact"));
+
+    let complete = || Some(deployment(1, 1, 1, 1, json!([])));
+    let widened = Network::Applied(vec!["spec.a is wide".to_owned(), "spec.b is, too".to_owned()]);
+    let wide =
+        Seen { network: widened, deployment: complete(), pods: vec![pod(NEW, prepared(), running(true))], ..Seen::default() }.status();
+    assert_eq!(verdict(&wide).0, "Ready");
+    assert_eq!((exact(&wide).0.as_str(), exact(&wide).1.as_str()), ("False", "Widened"));
+    assert!(exact(&wide).2.ends_with(": spec.a is wide; spec.b is, too"), "{wide:?}");
+    let later = Seen { subject: subject(1, Some(&wide)), network: Network::Unchanged, ..Seen::default() }.status();
+    assert_eq!(exact(&later), exact(&wide), "what is not known anew is as it was");
 }

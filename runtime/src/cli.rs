@@ -33,6 +33,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Look at messages that failed for good, have them handled again, or remove them.
     DeadLetters(dead_letters::DeadLettersArgs),
+    /// Show how a running app fares: subscriptions, counters, last failures. For a pod: kubectl exec deploy/NAME -- spinredis status.
+    Status(StatusArgs),
 }
 
 /// How log lines look.
@@ -63,6 +65,12 @@ pub struct PrepareArgs {
     /// Registry (HOST or HOST:PORT) that speaks plain HTTP; may be repeated.
     #[arg(long = "plain-http", value_name = "HOST")]
     pub plain_http: Vec<String>,
+    /// Registries' private authorities, mirrors and plain HTTP, as the operator writes them (JSON).
+    #[arg(long, value_name = "FILE")]
+    pub registries: Option<PathBuf>,
+    /// Digests to fetch in the place of tags, as the operator writes them (JSON); may be missing.
+    #[arg(long, value_name = "FILE")]
+    pub pins: Option<PathBuf>,
     /// How long compiling one component may take: 90s, 10m.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = spinredis_crds::duration::parse)]
     pub compile_timeout: Duration,
@@ -140,6 +148,27 @@ pub struct CheckArgs {
     /// The file of a component whose source is elsewhere, to see what it is; may be repeated.
     #[arg(long = "component", value_name = "ID=PATH")]
     pub components: Vec<ComponentFile>,
+}
+
+/// `spinredis status`.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// The health port of the app, as `serve` or `run` was given it; of another machine nothing is told.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: String,
+    /// How it is printed.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: OutputFormat,
+}
+
+/// How a command prints what it found.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputFormat {
+    /// For a person.
+    #[default]
+    Text,
+    /// For a program: one JSON object.
+    Json,
 }
 
 /// `spinredis import`.
@@ -233,7 +262,7 @@ impl Cli {
             Command::Prepare(args) => args.log_format,
             Command::Serve(args) => args.log_format,
             Command::Run(args) => args.log_format,
-            Command::Check(_) | Command::Import(_) | Command::DeadLetters(_) => LogFormat::Text,
+            Command::Check(_) | Command::Import(_) | Command::DeadLetters(_) | Command::Status(_) => LogFormat::Text,
         }
     }
 

@@ -1,10 +1,14 @@
-//! `/healthz`, `/readyz`, `/status` and `/metrics`, on a thread that guests cannot hold up.
+//! `/healthz`, `/readyz`, `/status` and `/metrics`, on a thread that guests cannot hold up; and `/debug/status` for `spinredis
+//! status`, which only this machine is given: it repeats what guests said when they failed.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{ConnectInfo, State},
     http::{StatusCode, header},
     response::IntoResponse,
     routing::get,
@@ -12,7 +16,7 @@ use axum::{
 use spinredis_crds::report::ServeStatus;
 use tokio::net::TcpListener;
 
-use crate::{redis::servers::Servers, telemetry::metrics::Metrics};
+use crate::{app::Reporter, redis::servers::Servers, report, telemetry::metrics::Metrics};
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +33,8 @@ pub struct Health {
     pub subscriptions: Servers,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Everything, for `spinredis status`.
+    pub reporter: Arc<Reporter>,
 }
 
 /// Listens on `HOST:PORT`; `:PORT` means every address, IPv6 too where there is any.
@@ -51,7 +57,9 @@ impl Health {
             .route("/readyz", get(ready))
             .route("/status", get(status))
             .route("/metrics", get(metrics))
-            .with_state(self);
+            .route(report::PATH, get(everything))
+            .with_state(self)
+            .into_make_service_with_connect_info::<SocketAddr>();
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!("the health server ended: {error}");
         }
@@ -68,9 +76,35 @@ async fn status(State(health): State<Health>) -> Json<ServeStatus> {
     Json(health.subscriptions.status())
 }
 
+async fn everything(State(health): State<Health>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> impl IntoResponse {
+    match is_this_machine(peer.ip()) {
+        true => Json(health.reporter.report()).into_response(),
+        false => (StatusCode::FORBIDDEN, "only this machine is told: run `spinredis status` in the pod\n").into_response(),
+    }
+}
+
+/// Whether an address is the loopback one, also when a socket of IPv6 shows it.
+fn is_this_machine(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
 async fn metrics(State(health): State<Health>) -> impl IntoResponse {
     match health.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_loopback_address_is_this_machine() {
+        for (address, expected) in
+            [("127.0.0.1", true), ("::1", true), ("::ffff:127.0.0.1", true), ("10.0.0.1", false), ("::ffff:10.0.0.1", false)]
+        {
+            assert_eq!(is_this_machine(address.parse().unwrap()), expected, "{address}");
+        }
     }
 }

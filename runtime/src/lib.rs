@@ -11,7 +11,7 @@
 //! | wait for a turn, be counted | [`queue`] |
 //! | take from the queue, call | [`dispatch`] |
 //! | keep what failed for good | [`dead_letters`] |
-//! | tell how it goes | [`health`], [`telemetry`] |
+//! | tell how it goes | [`health`], [`report`], [`telemetry`] |
 //!
 //! [`app`] puts them together for one app, and [`commands`] starts what a person asks for; [`describe`] is what `check` says of a component,
 //! and [`import`] makes SpinRedisApps of Spin manifests. What concerns one component, from its code to a call of its handler,
@@ -30,6 +30,7 @@ pub mod import;
 pub mod prepare;
 pub mod queue;
 pub mod redis;
+pub mod report;
 pub mod source;
 pub mod telemetry;
 

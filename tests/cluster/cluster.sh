@@ -4,6 +4,7 @@
 #   cluster.sh down     ends it
 #   cluster.sh env      prints shell exports: eval "$(tests/cluster/cluster.sh env)"
 #   cluster.sh status   says whether it is up; exit code 3 when it is not
+#   cluster.sh tools    builds the programs it runs, those that are missing, and starts nothing
 # Environment, all optional:
 #   STATE   folder of everything the cluster writes (target/cluster); each folder is a cluster of its own
 #   BIN     folder of the programs it runs (target/tools/bin); missing ones are built
@@ -275,9 +276,10 @@ env_exports() {
 
 case ${1:-} in
   up | down | status) "$1" ;;
+  tools) build_tools ;;
   env) env_exports ;;
   *)
-    echo "usage: tests/cluster/cluster.sh up|down|env|status" >&2
+    echo "usage: tests/cluster/cluster.sh up|down|env|status|tools" >&2
     exit 2
     ;;
 esac

@@ -4,9 +4,13 @@
 //! true, the failure shows what the program at the other end printed.
 
 pub mod app;
+pub mod chart;
 pub mod collector;
+pub mod control_plane;
+pub mod gitops;
 pub mod guests;
 pub mod http;
+pub mod kubelet;
 pub mod kubernetes;
 pub mod load;
 pub mod manifests;

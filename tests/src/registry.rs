@@ -1,6 +1,6 @@
 //! A real docker-registry on a port of its own, and component images and whole Spin apps to push to it.
 
-use std::{collections::BTreeSet, fs, process::Command, str::FromStr};
+use std::{collections::BTreeSet, fs, net::TcpStream, process::Command, str::FromStr};
 
 use base64::{
     Engine,
@@ -15,7 +15,7 @@ use oci_client::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{http, ports, process::Process, wait::eventually};
+use crate::{http, ports, process::Process, tls::Identity, wait::eventually};
 
 /// A registry that speaks plain HTTP on the loopback address.
 pub struct Registry {
@@ -235,6 +235,33 @@ impl Registry {
             }
         });
         Self { process, host, login, _folder: folder }
+    }
+
+    /// The same images again on a port of its own that speaks TLS with that certificate.
+    pub fn with_tls(&self, identity: &Identity) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let host = format!("127.0.0.1:{}", ports::free());
+        let [certificate, key] = [("tls.crt", &identity.certificate), ("tls.key", &identity.key)].map(|(name, pem)| {
+            let file = folder.path().join(name);
+            fs::write(&file, pem).unwrap();
+            file
+        });
+        let config = json!({
+            "version": "0.1",
+            "log": {"level": "warn", "accesslog": {"disabled": true}},
+            "storage": {"filesystem": {"rootdirectory": self._folder.path().join("data")}},
+            "http": {"addr": host, "tls": {"certificate": certificate, "key": key}},
+        });
+        let file = folder.path().join("config.yml");
+        fs::write(&file, config.to_string()).unwrap();
+        let mut process = Process::start(Command::new("docker-registry").arg("serve").arg(&file));
+        eventually("docker-registry listens", || {
+            if let Some(code) = process.ended() {
+                panic!("docker-registry ended with code {code}; it printed:\n{}", process.text());
+            }
+            TcpStream::connect(&host).map(drop).map_err(|error| error.to_string())
+        });
+        Self { process, host, login: None, _folder: folder }
     }
 
     /// `127.0.0.1:PORT`.

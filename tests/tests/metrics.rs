@@ -1,13 +1,7 @@
 //! What can be seen of an app from outside: that the document, the dashboard and the alerts speak of the same metrics as a running
 //! `spinredis`, that spans reach a collector, and that a log which nobody reads holds up no message.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::Read,
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeSet, fs, io::Read, process::Stdio};
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
@@ -18,6 +12,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use spinredis_tests::{
     app::App,
+    chart,
     collector::Collector,
     guests::{repository, source},
     http,
@@ -128,19 +123,11 @@ fn every_panel_of_the_dashboard_asks_for_metrics_that_exist_and_every_metric_is_
     assert_eq!(ids.len(), panels.len(), "two panels have the same id");
 }
 
-/// helm: of the tools that the tests build, else of the machine.
-fn helm() -> PathBuf {
-    let built = repository().join("target/tools/bin/helm");
-    if built.is_file() { built } else { "helm".into() }
-}
-
 fn rendered(values: &[&str]) -> Vec<Value> {
-    let mut command = Command::new(helm());
-    command.args(["template", "release"]).arg(repository().join("charts/spin-redis-operator"));
-    values.iter().for_each(|value| _ = command.args(["--set", value]));
-    let output = command.output().unwrap_or_else(|error| panic!("helm cannot be started: {error}"));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_saphyr::from_multiple(&String::from_utf8(output.stdout).unwrap()).unwrap()
+    let chart = chart::folder();
+    let settings = values.iter().flat_map(|value| ["--set", value]);
+    let args: Vec<&str> = ["template", "release", chart.to_str().unwrap()].into_iter().chain(settings).collect();
+    chart::objects(&chart::helm_prints(&args))
 }
 
 fn of_kind<'a>(objects: &'a [Value], kind: &str, name: &str) -> Option<&'a Value> {

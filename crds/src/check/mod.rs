@@ -95,7 +95,7 @@ fn pod_metadata(document: &Value) -> Vec<Finding> {
     static KEY: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new("^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$").ok());
     let mut findings = Vec::new();
-    for field in ["labels", "annotations"] {
+    for field in ["labels", "annotations", "nodeSelector"] {
         let names = document.pointer(&format!("/spec/pod/{field}")).and_then(Value::as_object).into_iter().flat_map(|fields| fields.keys());
         for name in names.filter(|name| KEY.as_ref().is_some_and(|key| !key.is_match(name))) {
             let message = format!("`{name}` is not a name that Kubernetes takes: write NAME or PREFIX/NAME, for example example.com/team");

@@ -1,6 +1,9 @@
 //! IP addresses and networks: what an entry of `allowedOutboundHosts` may name, and which addresses are special.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 /// A network in CIDR notation; a single address is a network of its full length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +45,29 @@ impl Network {
         }
     }
 
+    /// The address of the network itself, without the bits behind the prefix.
+    fn masked(&self) -> IpAddr {
+        let shift = u32::from(length(self.base) - self.prefix);
+        match self.base {
+            IpAddr::V4(base) => {
+                Ipv4Addr::from_bits(base.to_bits().checked_shr(shift).and_then(|bits| bits.checked_shl(shift)).unwrap_or(0)).into()
+            }
+            IpAddr::V6(base) => {
+                Ipv6Addr::from_bits(base.to_bits().checked_shr(shift).and_then(|bits| bits.checked_shl(shift)).unwrap_or(0)).into()
+            }
+        }
+    }
+
     /// Whether it is this one address.
     pub fn is_address(&self, address: IpAddr) -> bool {
         self.prefix == length(self.base) && self.base == address.to_canonical()
+    }
+}
+
+/// In CIDR notation, as NetworkPolicies have it: `10.1.0.0/16`, `10.1.2.3/32`.
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.masked(), self.prefix)
     }
 }
 
@@ -100,6 +123,20 @@ mod tests {
         ] {
             assert!(network(net).contains(address(inside)), "{net} {inside}");
             assert!(!network(net).contains(address(outside)), "{net} {outside}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_written_without_the_bits_behind_its_prefix() {
+        for (text, written) in [
+            ("10.1.2.3/16", "10.1.0.0/16"),
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("8.8.8.8/0", "0.0.0.0/0"),
+            ("fd00:1::1/32", "fd00:1::/32"),
+            ("::1", "::1/128"),
+            ("::ffff:10.0.0.1", "10.0.0.1/32"),
+        ] {
+            assert_eq!(network(text).to_string(), written);
         }
     }
 

@@ -1,7 +1,10 @@
 //! Step one: read the ConfigMap keys that components come from, so that a changed component rolls its app out.
 //!
 //! Only a digest of them leaves this step. A ConfigMap or key that does not exist is no error here: `prepare` names it.
-//! Other references are none of the operator's business, and Secrets never are.
+//! Other references are none of the operator's business, and Secrets never are. For an app with a NetworkPolicy the
+//! [`services`] that its hosts name are read too.
+
+mod services;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,17 +12,35 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client, core::PartialObjectMeta};
+use kube::{Api, Client, ResourceExt, core::PartialObjectMeta};
 use spinredis_crds::{SpinRedisApp, manifest::sha256_digest};
 
-use crate::names::{short_digest, words};
+use crate::{
+    names::{short_digest, words},
+    watched::Watched,
+};
 
-/// Why the sources of an app could not be read.
+pub use services::{Known, ServiceName, ServiceUsers, Services, services};
+
+/// Why what an app names could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("ConfigMap {name}, which a component comes from, cannot be read: {}", words(source))]
-pub struct Error {
-    name: String,
-    source: kube::Error,
+pub enum Error {
+    /// A ConfigMap that a component comes from.
+    #[error("ConfigMap {name}, which a component comes from, cannot be read: {}", words(source))]
+    ConfigMap {
+        /// Its name.
+        name: String,
+        /// What went wrong.
+        source: kube::Error,
+    },
+    /// A Service that a NetworkPolicy is to allow.
+    #[error("Service {name}, which the app connects to, cannot be read: {}", words(source))]
+    Service {
+        /// Its name.
+        name: ServiceName,
+        /// What went wrong.
+        source: kube::Error,
+    },
 }
 
 /// The digest of each key of a ConfigMap.
@@ -48,7 +69,7 @@ impl Cache {
 }
 
 /// A digest of every ConfigMap key that a component of the app comes from; `None` when none does.
-pub async fn sources(app: &SpinRedisApp, cache: &Cache, client: &Client) -> Result<Option<String>, Error> {
+pub async fn sources(app: &SpinRedisApp, cache: &Cache, watched: &Watched, client: &Client) -> Result<Option<String>, Error> {
     let namespace = app.metadata.namespace.as_deref().unwrap_or_default();
     let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for source in app.spec.components.iter().filter_map(|component| component.config_map()) {
@@ -56,7 +77,8 @@ pub async fn sources(app: &SpinRedisApp, cache: &Cache, client: &Client) -> Resu
     }
     let mut text = String::new();
     for (name, mut keys) in wanted {
-        let found = read(namespace, name, cache, client).await.map_err(|source| Error { name: name.to_owned(), source })?;
+        let found =
+            read(namespace, name, cache, watched, client).await.map_err(|source| Error::ConfigMap { name: name.to_owned(), source })?;
         keys.sort_unstable();
         keys.dedup();
         for key in keys {
@@ -67,11 +89,18 @@ pub async fn sources(app: &SpinRedisApp, cache: &Cache, client: &Client) -> Resu
     Ok((!text.is_empty()).then(|| short_digest(text.as_bytes())))
 }
 
-async fn read(namespace: &str, name: &str, cache: &Cache, client: &Client) -> Result<Keys, kube::Error> {
-    let metadata: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client.clone(), namespace);
-    let Some(version) = metadata.get_opt(name).await?.and_then(|found| found.metadata.resource_version) else {
-        cache.forget(namespace, name);
-        return Ok(Keys::new());
+async fn read(namespace: &str, name: &str, cache: &Cache, watched: &Watched, client: &Client) -> Result<Keys, kube::Error> {
+    let version = match watched.sources.find(namespace, name).and_then(|known| known.resource_version()) {
+        Some(version) => version,
+        // One that the watch has not shown, or that carries an app's label.
+        None => {
+            let metadata: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client.clone(), namespace);
+            let Some(version) = metadata.get_opt(name).await?.and_then(|found| found.metadata.resource_version) else {
+                cache.forget(namespace, name);
+                return Ok(Keys::new());
+            };
+            version
+        }
     };
     if let Some(keys) = cache.get(namespace, name, &version) {
         return Ok(keys);

@@ -1,20 +1,21 @@
 //! One app, once, in five steps: dereference, validate, build, apply, status. Each has a file of its own; only the first and
-//! the last two touch the API server. Killed at any point, the next reconcile finishes, and one more writes nothing.
+//! the last two touch the API server, and they read what [`watched`](crate::watched) knows already. Killed at any point, the next reconcile finishes, and one more writes nothing.
 
 pub mod apply;
 pub mod build;
 pub mod dereference;
+pub mod pins;
 pub mod status;
 pub mod subject;
 pub mod validate;
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::controller::Action;
 use spinredis_crds::report::{Problem, Reason};
 
-use crate::context::Context;
+use crate::{context::Context, policy};
+use pins::Pinning;
 use subject::Subject;
 
 /// How often an unready pod is asked why.
@@ -22,14 +23,11 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// When to try again what only an edit should help: the cluster's policy may have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
 /// A reconcile that takes longer is given up and tried again.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why a reconcile could not finish.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The app itself could not be read.
-    #[error(transparent)]
-    Subject(#[from] subject::Error),
     /// A step before status could not finish, for a cause that may pass.
     #[error(transparent)]
     Step(#[from] StepError),
@@ -47,12 +45,15 @@ pub enum StepError {
     /// The app has been stored in a form that this operator does not know.
     #[error("the app cannot be read by this version of the operator: {0}; correct it, or update the operator")]
     Unreadable(String),
-    /// A ConfigMap could not be read.
+    /// A ConfigMap or Service could not be read.
     #[error(transparent)]
     Dereference(#[from] dereference::Error),
     /// The app cannot work as it is.
     #[error(transparent)]
     Validate(#[from] validate::Error),
+    /// An image of the app is not permitted.
+    #[error(transparent)]
+    Policy(#[from] policy::Error),
     /// A child could not be applied.
     #[error(transparent)]
     Apply(#[from] apply::Error),
@@ -63,6 +64,7 @@ impl StepError {
     pub fn problem(&self) -> Problem {
         let reason = match self {
             StepError::Unreadable(_) | StepError::Validate(_) => Reason::Invalid,
+            StepError::Policy(_) => Reason::SourceNotAllowed,
             StepError::Dereference(_) => Reason::Progressing,
             StepError::Apply(error) => error.reason(),
         };
@@ -73,32 +75,57 @@ impl StepError {
 /// Brings one app's children and status to what they should be.
 pub async fn reconcile(namespace: &str, name: &str, context: &Context) -> Result<Action, Error> {
     let steps = async {
-        let Some(subject) = Subject::read(&context.client, namespace, name).await? else { return Ok(Action::await_change()) };
+        let Some(subject) = Subject::read(&context.watched, namespace, name) else { return Ok(Action::await_change()) };
         if subject.is_being_deleted {
+            context.gone(&subject.full_name());
             // Nothing is made for an app that goes, and the garbage collector takes what was made.
             return Ok(Action::await_change());
         }
         let outcome = children(&subject, context).await;
+        if matches!(outcome, Err(StepError::Apply(apply::Error::AppGone))) {
+            return Ok(Action::await_change());
+        }
         let observed = status::report(&subject, &outcome, context).await?;
+        // A step that failed for a moment says nothing of the roll.
+        if outcome.is_ok() || observed.is_stalled {
+            let deployment = outcome.as_ref().ok().map(|applied| &applied.deployment);
+            context.rolls.observe(&subject.full_name(), deployment, observed.is_stalled);
+        }
         match outcome {
             Err(error) if error.problem().reason.is_stalled() => {
                 tracing::debug!(app = %subject.full_name(), "{error}");
                 Ok(Action::requeue(LOOK_AGAIN))
             }
             Err(error) => Err(error.into()),
-            Ok(_) if observed.has_unready_runtime => Ok(Action::requeue(ASK_AGAIN)),
-            Ok(_) => Ok(Action::await_change()),
+            Ok(_) => {
+                let ask_again = observed.has_unready_runtime.then_some(ASK_AGAIN);
+                let turn = context.rolls.waits(&subject.full_name());
+                let soonest = [ask_again, observed.write_after, turn].into_iter().flatten().min();
+                Ok(soonest.map_or_else(Action::await_change, Action::requeue))
+            }
         }
     };
     tokio::time::timeout(TIMEOUT, steps).await.unwrap_or(Err(Error::Timeout))
 }
 
 /// The first four steps.
-async fn children(subject: &Subject, context: &Context) -> Result<Deployment, StepError> {
-    let app = subject.app.as_ref().map_err(|error| StepError::Unreadable(error.clone()))?;
-    let sources = dereference::sources(app, &context.sources, &context.client).await?;
-    let app = validate::validate(app)?;
-    let children = build::children(&app, sources.as_deref(), &context.settings);
-    let deployment = apply::apply(&app, children, context).await?;
-    Ok(deployment)
+async fn children(subject: &Subject, context: &Context) -> Result<apply::Applied, StepError> {
+    let app = subject.app.as_ref().map_err(|error| {
+        context.metrics.met_unreadable_app();
+        StepError::Unreadable(error.clone())
+    })?;
+    let sources = dereference::sources(app, &context.sources, &context.watched, &context.client).await?;
+    let services = build::network::services(app, &context.settings);
+    context.services.note(&subject.namespace, &subject.name, &services);
+    let services = dereference::services(services, &context.client).await?;
+    let app = context.checked.validate(app)?;
+    context.settings.image_policy.check(app.spec())?;
+    let is_edit = subject.status.observed_generation != subject.generation;
+    let children = build::children(&app, sources.as_deref(), &services, &context.settings);
+    let pinning = Pinning::look(&app, context).await?;
+    let applied = apply::apply(&app, children, is_edit, context).await?;
+    if let Some(pinning) = pinning {
+        pinning.settle(subject, &app, &applied, context).await?;
+    }
+    Ok(applied)
 }

@@ -1,5 +1,5 @@
-//! The app a reconcile is about, read from the API server at its start: the watch's copy may be older than what the last
-//! reconcile wrote, and may be of an app that is gone. An app that cannot be parsed still has a name and a status.
+//! The app a reconcile is about, as its watch and the operator's own last write show it. An app that cannot be parsed still
+//! has a name and a status.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -10,15 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use spinredis_crds::{SpinRedisApp, SpinRedisAppStatus};
 
-use crate::names::words;
-
-/// Why an app could not be read.
-#[derive(Debug, thiserror::Error)]
-#[error("SpinRedisApp {name} cannot be read: {}", words(source))]
-pub struct Error {
-    name: String,
-    source: kube::Error,
-}
+use crate::watched::Watched;
 
 /// An app as it is now.
 #[derive(Clone, Debug)]
@@ -48,9 +40,8 @@ pub fn untyped(client: &Client, namespace: &str) -> Api<DynamicObject> {
 
 impl Subject {
     /// Reads an app; `None` when there is no such.
-    pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option<Self>, Error> {
-        let object = untyped(client, namespace).get_opt(name).await.map_err(|source| Error { name: name.to_owned(), source })?;
-        Ok(object.map(Self::of))
+    pub fn read(watched: &Watched, namespace: &str, name: &str) -> Option<Self> {
+        watched.apps.find(namespace, name)?.read().ok().map(Self::of)
     }
 
     /// An app from the object that the API server stores.

@@ -1,7 +1,11 @@
 //! Step two: what is wrong with an app that its API server took. The same rules ran there, so this finds what they cannot
 //! say, and what changed when the CRD and the operator are of different versions.
 
-use std::ops::Deref;
+use std::{
+    collections::HashMap,
+    ops::Deref,
+    sync::{Mutex, PoisonError},
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
@@ -60,6 +64,31 @@ impl Validated {
             controller: Some(true),
             block_owner_deletion: Some(true),
         }
+    }
+}
+
+/// The newest generation of each app that was found to be right, with the app's identity: the rules take most of the time of a
+/// reconcile that changes nothing.
+#[derive(Default)]
+pub struct Checked(Mutex<HashMap<String, (String, i64)>>);
+
+impl Checked {
+    /// Checks an app unless this generation of it was checked already.
+    pub fn validate(&self, app: &SpinRedisApp) -> Result<Validated, Error> {
+        let (Some(uid), Some(generation)) = (app.metadata.uid.clone(), app.metadata.generation) else { return validate(app) };
+        let found = Validated(app.clone());
+        let (name, version) = (format!("{}/{}", found.namespace(), found.name()), (uid, generation));
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&name) == Some(&version) {
+            return Ok(found);
+        }
+        let validated = validate(app)?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name, version);
+        Ok(validated)
+    }
+
+    /// Forgets an app that is gone, by `namespace/name`.
+    pub fn forget(&self, app: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
     }
 }
 

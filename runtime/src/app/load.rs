@@ -6,7 +6,7 @@ use std::{env, path::Path, sync::Arc};
 use spinredis_crds::{Connection, manifest::Manifest};
 use tokio_util::sync::CancellationToken;
 
-use super::{App, Threads, metrics};
+use super::{App, Threads, metrics, report::Reporter};
 use crate::{
     call::{Clock, Handler},
     compile::{
@@ -19,7 +19,7 @@ use crate::{
         redrive::Redrive,
         writer::DeadLetters,
     },
-    dispatch::Dispatcher,
+    dispatch::{Dispatcher, RecentFailures},
     host::{Host, assemble::Hosts, settings::SettingsError},
     queue::Queue,
     redis::{
@@ -119,11 +119,30 @@ impl App {
                 max_message_bytes: manifest.spec.max_message_bytes(),
             })
             .collect();
+        let limits = index.components.iter().map(|entry| entry.component.limits());
+        let reporter = Reporter::new(
+            name.clone(),
+            receivers.iter().map(|receiver| (receiver.server.clone(), receiver.state.clone())),
+            dispatchers.iter().cloned().zip(limits).collect(),
+        );
         let servers = Servers::new(receivers.iter().map(|receiver| receiver.state.clone()).collect());
         let metrics = Arc::new(metrics::metrics(&dispatchers, &index, servers.clone(), traces.clone()));
         let Loader { clock, broken, .. } = loader;
         let drain = manifest.spec.drain();
-        Ok(Self { name, dispatchers, receivers, redrives, servers, metrics, exporter, drain, clock, engines, broken })
+        Ok(Self {
+            name,
+            dispatchers,
+            receivers,
+            redrives,
+            servers,
+            metrics,
+            reporter: Arc::new(reporter),
+            exporter,
+            drain,
+            clock,
+            engines,
+            broken,
+        })
     }
 }
 
@@ -160,6 +179,7 @@ impl Loader<'_> {
             subscriptions,
             guests: self.threads.guests.handle().clone(),
             times: Arc::default(),
+            failures: RecentFailures::default(),
             traces,
             dead_letters: place.map(|place| Arc::new(DeadLetters::new(place.clone(), limits.queue_bytes))),
             workers: Default::default(),

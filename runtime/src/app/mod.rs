@@ -3,6 +3,7 @@
 mod drain;
 mod load;
 mod metrics;
+mod report;
 mod signals;
 mod threads;
 
@@ -21,6 +22,7 @@ use crate::{
     telemetry::{metrics::Metrics, traces::Exporter},
 };
 pub use load::LoadError;
+pub use report::Reporter;
 pub use signals::StopSignals;
 pub use threads::Threads;
 
@@ -33,6 +35,7 @@ pub struct App {
     redrives: Vec<(Redrive, Arc<Dispatcher>)>,
     servers: Servers,
     metrics: Arc<Metrics>,
+    reporter: Arc<Reporter>,
     exporter: Option<Exporter>,
     drain: std::time::Duration,
     clock: Clock,
@@ -56,10 +59,10 @@ pub enum ServeError {
 impl App {
     /// Serves until a signal asks to stop, and then drains. To be run on the control threads.
     pub async fn serve(self, threads: &Threads, listener: Option<TcpListener>, mut signals: StopSignals) -> Result<(), ServeError> {
-        let Self { name, dispatchers, receivers, redrives, servers, metrics, exporter, drain, clock, engines, broken } = self;
+        let Self { name, dispatchers, receivers, redrives, servers, metrics, reporter, exporter, drain, clock, engines, broken } = self;
         clock.start(engines.made()).map_err(ServeError::Thread)?;
         if let Some(listener) = listener {
-            tokio::spawn(Health { subscriptions: servers.clone(), metrics }.serve(listener));
+            tokio::spawn(Health { subscriptions: servers.clone(), metrics, reporter }.serve(listener));
         }
         let stop_exporting = CancellationToken::new();
         let exporting = exporter.map(|exporter| tokio::spawn(exporter.run(stop_exporting.clone())));

@@ -6,6 +6,8 @@ mod import;
 mod prepare;
 mod run;
 mod serve;
+mod status;
+mod text;
 mod values;
 
 use std::{fs, io::Write, path::Path, process::ExitCode};
@@ -111,6 +113,7 @@ pub fn start(command: Command) -> ExitCode {
         Command::Check(args) => return check::run(&args),
         Command::Import(args) => return import::run(&args),
         Command::DeadLetters(args) => return dead_letters::run(&args.command),
+        Command::Status(args) => return status::run(&args),
         Command::Prepare(args) => prepare::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Run(args) => run::run(&args),

@@ -1,8 +1,12 @@
 //! `spinredis prepare`: the init container of a pod.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
-use spinredis_crds::report::{PrepareReport, Problem, Reason};
+use spinredis_crds::{
+    pins::Pins,
+    registries::RegistrySettings,
+    report::{PrepareReport, Problem, Reason},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CommandError, read_manifest};
@@ -25,7 +29,7 @@ pub(super) fn run(args: &PrepareArgs) -> Result<(), CommandError> {
         Err(error) => {
             let reason = if matches!(error, CommandError::Manifest { .. }) { Reason::Invalid } else { Reason::PrepareFailed };
             let problem = Problem { reason, message: error.to_string() };
-            (PrepareReport { components: Vec::new(), problem: Some(problem) }, Err(error))
+            (PrepareReport { problem: Some(problem), ..PrepareReport::default() }, Err(error))
         }
     };
     if let Some(path) = &args.termination_message {
@@ -56,12 +60,28 @@ async fn prepare_app(args: &PrepareArgs) -> Result<Prepared, CommandError> {
         Some(folder) => Credentials::from_directory(folder)?,
         None => Credentials::default(),
     };
+    let settings = match &args.registries {
+        Some(path) => read_json(path, RegistrySettings::parse)?,
+        None => RegistrySettings::default(),
+    };
+    // An app that was never prepared has no pins yet.
+    let pins = match args.pins.as_deref().filter(|path| path.exists()) {
+        Some(path) => read_json(path, Pins::parse)?,
+        None => Pins::default(),
+    };
     let sources = Sources {
         references: References::directory(&args.refs),
-        registries: Registries { credentials, plain_http: args.plain_http.clone() },
+        registries: Registries { credentials, plain_http: args.plain_http.clone(), settings, pins },
         files: BTreeMap::new(),
     };
     let engines = Engines::to_compile();
     let (report, result) = prepare::prepare(&manifest, &sources, &engines, Bounds::new(args.compile_timeout), &args.out).await;
     Ok((report, result.map(drop)))
+}
+
+/// Reads a file that the operator wrote.
+fn read_json<T>(path: &Path, parse: impl Fn(&str) -> Result<T, serde_json::Error>) -> Result<T, CommandError> {
+    let text = fs::read_to_string(path);
+    let parsed = text.and_then(|text| parse(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)));
+    parsed.map_err(|error| CommandError::File { path: path.display().to_string(), error })
 }

@@ -35,7 +35,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
     }
     let sources = Sources {
         references: references.clone(),
-        registries: Registries { credentials, plain_http: args.plain_http.clone() },
+        registries: Registries { credentials, plain_http: args.plain_http.clone(), ..Registries::default() },
         files: component_files(args, &manifest)?,
     };
     let folder =

@@ -4,6 +4,7 @@
 //! that is idle has none. A slow component delays no other, and none of them delays receiving, which runs on another thread.
 
 mod letter;
+mod recent;
 
 use std::{
     sync::{
@@ -15,6 +16,8 @@ use std::{
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+pub use recent::{FailedAttempt, RecentFailures};
 
 use crate::{
     call::{self, Failure, Handler},
@@ -70,6 +73,8 @@ pub struct Dispatcher<H = Handler> {
     pub guests: tokio::runtime::Handle,
     /// How long messages took.
     pub times: Arc<Times>,
+    /// Its last failures.
+    pub failures: RecentFailures,
     /// The spans of its attempts.
     pub traces: ComponentTraces,
     /// Where messages go that failed for good.
@@ -194,6 +199,9 @@ impl<H: Handle> Dispatcher<H> {
             });
         }
         self.tell(&message, attempt, &result, finished, took);
+        if let Err(failure) = &result {
+            self.failures.add(&message, attempt, failure, matches!(finished, Finished::Retrying { .. }));
+        }
         match (finished, result) {
             (Finished::Handled, _) => settle(&message),
             (Finished::Failed, Err(failure)) => self.bury(&message, attempt, failure.kind.as_str(), failure.message),

@@ -46,6 +46,7 @@ fn dispatcher(failures: usize, limits: &Limits) -> Arc<Dispatcher<Scripted>> {
         subscriptions: vec![Subscription::Pattern("*".into())],
         guests: tokio::runtime::Handle::current(),
         times: Arc::default(),
+        failures: RecentFailures::default(),
         traces: ComponentTraces::default(),
         dead_letters: None,
         workers: Default::default(),

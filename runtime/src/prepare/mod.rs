@@ -139,7 +139,9 @@ pub async fn prepare(
         })
         .collect();
     let problem = result.as_ref().err().map(|error| Problem { reason: error.reason(), message: shorten(&error.to_string(), 2_000) });
-    (PrepareReport { components, problem }, result.map(|()| index))
+    let mut report = PrepareReport { components, resolved: None, problem };
+    report.resolve(&manifest.spec);
+    (report, result.map(|()| index))
 }
 
 async fn prepare_all(

@@ -13,6 +13,11 @@ use super::{
     session::code,
     subscription::Subscription,
 };
+use crate::report::{ServerReport, SubscriptionReport, SubscriptionStanding};
+
+/// So many subscriptions of a server are named in a report: an app may have many thousands, and a person wants those that are
+/// missing.
+const REPORTED: usize = 256;
 
 /// The state of an app's subscriptions. Shared between the receiver, which writes, and health and metrics, which read.
 pub struct SubscriptionState {
@@ -179,6 +184,40 @@ impl SubscriptionState {
             reason,
             message: spinredis_crds::report::shorten(&message, 2_000),
             since,
+        }
+    }
+}
+
+impl SubscriptionState {
+    /// The same as [`status`](Self::status), with each subscription, for a person who asks this server by name.
+    pub fn report(&self, address: &str) -> ServerReport {
+        let status = self.status();
+        let (reconnects, outage) = (self.reconnects(), self.outage());
+        let inner = self.inner();
+        let standing = |subscription: &Subscription| match inner.refused.get(subscription) {
+            Some(error) => (SubscriptionStanding::Refused, Some(error.clone())),
+            None if inner.subscribed.contains(subscription) => (SubscriptionStanding::Subscribed, None),
+            None => (SubscriptionStanding::Waiting, None),
+        };
+        let mut wanted: Vec<_> = self.wanted.iter().map(|subscription| (standing(subscription), subscription)).collect();
+        wanted.sort_by_key(|((state, _), _)| *state);
+        let subscriptions = wanted.into_iter().take(REPORTED).map(|((state, error), subscription)| SubscriptionReport {
+            name: subscription.name().to_owned(),
+            pattern: matches!(subscription, Subscription::Pattern(_)),
+            state,
+            error,
+        });
+        ServerReport {
+            address: address.to_owned(),
+            ready: status.ready,
+            reason: status.reason,
+            message: status.message,
+            since: status.since,
+            reconnects,
+            outage_seconds: outage.as_secs_f64(),
+            subscribed: status.subscribed,
+            wanted: status.wanted,
+            subscriptions: subscriptions.collect(),
         }
     }
 }

@@ -78,3 +78,16 @@ fn credentials_that_will_not_work_are_told_while_all_is_well() {
     assert!(status.message.starts_with("subscribed to 1 of 1") && status.message.ends_with("would fail: WRONGPASS"), "{}", status.message);
     assert!(state.rotated(None) && !state.rotation_failed());
 }
+
+#[test]
+fn a_report_names_each_subscription_and_those_that_are_missing_first() {
+    let state = SubscriptionState::new("ns/app".into(), [channel("a"), channel("b"), Subscription::Pattern("c.*".into())]);
+    state.subscribed(channel("a"));
+    state.refused(Subscription::Pattern("c.*".into()), "NOPERM no".into());
+    let report = state.report("redis://r");
+    let told: Vec<_> = report.subscriptions.iter().map(|told| (told.name.as_str(), told.pattern, told.state)).collect();
+    let (refused, waiting, subscribed) = (SubscriptionStanding::Refused, SubscriptionStanding::Waiting, SubscriptionStanding::Subscribed);
+    assert_eq!(told, [("c.*", true, refused), ("b", false, waiting), ("a", false, subscribed)]);
+    assert_eq!(report.subscriptions[0].error.as_deref(), Some("NOPERM no"));
+    assert_eq!((report.address.as_str(), report.ready, report.subscribed, report.wanted), ("redis://r", false, 1, 3));
+}

@@ -20,7 +20,7 @@ pub use namespace::Namespace;
 pub use redis::Redis;
 pub use registries::{Login, Registries};
 
-use crate::{guests::repository, process::Process};
+use crate::{chart, process::Process};
 
 /// Namespace and name of the release.
 pub const OPERATOR_NAMESPACE: &str = "spin-redis-system";
@@ -55,14 +55,37 @@ pub fn cluster() -> &'static Cluster {
     })
 }
 
-/// Installs the chart, or brings it to the images of now. Digests, so that a new image is not hidden by an old one of the
-/// same tag on the node.
+/// Installs the chart's previous version and upgrades it, so that every test runs on what an upgrade left, CRD included; or
+/// brings a release that is there to the chart and the images of now.
 fn install(registries: &Registries) {
+    let mut values = chart_values(registries);
+    // A line for each reconcile, for the tests that wait for one.
+    values["log"] = json!({"level": "info,spin_redis_operator::controller=debug"});
+    let values = chart::Values::new(&values);
+    let common = ["--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--values", values.path()];
+    let helm = |args: &[&str]| {
+        let output = Command::new("helm").args(args).args(common).output();
+        let output = output.unwrap_or_else(|error| panic!("helm cannot be started: {error}"));
+        if !output.status.success() {
+            let pods = kubectl(&["describe", "pods", "-n", OPERATOR_NAMESPACE]);
+            panic!("helm: {}\n{}{pods}", String::from_utf8_lossy(&output.stderr), operator_log_tail());
+        }
+    };
+    if try_kubectl(&["get", "deployment", OPERATOR, "-n", OPERATOR_NAMESPACE], "").is_err() {
+        // Not waited for: the operator of now may need more rights than that version gave.
+        helm(&["upgrade", "--install", OPERATOR, chart::previous().to_str().unwrap()]);
+    }
+    helm(&["upgrade", "--install", OPERATOR, chart::folder().to_str().unwrap(), "--wait", "--timeout", "2m"]);
+}
+
+/// Values of the chart, in this version and the previous one, for the images of now. Digests, so that a new image is not
+/// hidden by an old one of the same tag on the node.
+pub fn chart_values(registries: &Registries) -> Value {
     let image = |name: &str| {
         let digest = registries.digest(name);
         json!({"repository": format!("{}/{name}", registries.open), "digest": digest})
     };
-    let values = json!({
+    json!({
         "image": image("spin-redis-operator"),
         "runtime": {
             "image": image("spinredis-runtime"),
@@ -71,20 +94,7 @@ fn install(registries: &Registries) {
                 {"host": registries.private.host, "plainHTTP": true},
             ],
         },
-        // A line for each reconcile, for the tests that wait for one.
-        "log": {"level": "info,spin_redis_operator::controller=debug"},
-    });
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), values.to_string()).unwrap();
-    let chart = repository().join("charts/spin-redis-operator");
-    let mut command = Command::new("helm");
-    command.args(["upgrade", "--install", OPERATOR]).arg(chart).args(["--namespace", OPERATOR_NAMESPACE, "--create-namespace"]);
-    let output = command.arg("--values").arg(file.path()).args(["--wait", "--timeout", "2m"]).output();
-    let output = output.unwrap_or_else(|error| panic!("helm cannot be started: {error}"));
-    if !output.status.success() {
-        let pods = kubectl(&["describe", "pods", "-n", OPERATOR_NAMESPACE]);
-        panic!("helm: {}\n{}{pods}", String::from_utf8_lossy(&output.stderr), operator_log_tail());
-    }
+    })
 }
 
 /// The operator's pod that is not on its way out.

@@ -2,11 +2,17 @@
 //! real registries. See `spinredis_tests::kubernetes` for what is set up and what stays.
 
 mod answers;
+mod api;
 mod application;
+mod causes;
+mod chart;
+mod gitops;
 mod manifests;
 mod measure;
 mod operator;
 mod ownership;
+mod pins;
+mod policies;
 mod redis;
 mod references;
 mod rollout;

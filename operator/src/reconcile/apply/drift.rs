@@ -32,6 +32,7 @@ fn is_empty(value: &Value) -> bool {
         Value::Array(items) => items.is_empty(),
         Value::Object(fields) => fields.is_empty(),
         Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
         _ => false,
     }
 }
@@ -44,7 +45,8 @@ fn same_quantity(live: &Value, wanted: &Value) -> bool {
     }
 }
 
-fn amount(quantity: &str) -> Option<f64> {
+/// A quantity as a number; `None` when it is none.
+pub fn amount(quantity: &str) -> Option<f64> {
     let unit_at = quantity.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(quantity.len());
     let (number, unit) = quantity.split_at(unit_at);
     let factor = match unit {
@@ -86,6 +88,7 @@ mod tests {
     #[test]
     fn what_the_api_server_leaves_out_because_it_is_empty_is_no_drift() {
         assert!(covers(&json!({"refs": {}}), &json!({"refs": {"sources": []}, "surge": 0})));
+        assert!(covers(&json!({"key": "a"}), &json!({"key": "a", "value": ""})));
     }
 
     #[test]

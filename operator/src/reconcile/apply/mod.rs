@@ -1,25 +1,38 @@
 //! Step four: bring the children to what was built, by server-side apply, and only where something differs.
 //!
 //! Server-side apply would take over an object of somebody else without a word, so every child is looked at first: one that
-//! exists without this app as its controller is left as it is, and nothing else is written either.
+//! exists without this app as its controller is left as it is, and nothing else is written either. A child that is known is
+//! not asked for again; before one is made, the API server is asked whether the name is free and the app still there.
 
 mod drift;
+mod old_pods;
+mod optional;
 mod prune;
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use std::time::Instant;
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod},
+};
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
+    core::PartialObjectMeta,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use spinredis_crds::Reason;
+use spinredis_crds::{Reason, SpinRedisApp};
 
 use super::{build::Children, validate::Validated};
 use crate::{
     context::Context,
     names::{APPLIED_ANNOTATION, OPERATOR, short_digest, words},
+    watched::Kept,
 };
+
+pub use drift::amount;
+use optional::Optional;
 
 /// Why a child could not be applied.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +55,9 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// The app went, or goes, or another of its name took its place.
+    #[error("the app is being deleted, so nothing is made for it")]
+    AppGone,
     /// The API server says that the child is invalid.
     #[error("the API server finds the {kind} of this app invalid: {message}")]
     Invalid {
@@ -77,12 +93,12 @@ impl Error {
             Error::NameConflict { .. } => Reason::NameConflict,
             Error::Invalid { .. } => Reason::Invalid,
             Error::Refused { .. } => Reason::PodRejected,
-            Error::BeingDeleted { .. } | Error::Api { .. } => Reason::Progressing,
+            Error::BeingDeleted { .. } | Error::AppGone | Error::Api { .. } => Reason::Progressing,
         }
     }
 
     /// An error of reading or removing a child: a refusal is about the operator's own rights and not about the app.
-    fn of(kind: &'static str, name: &str, source: kube::Error) -> Self {
+    pub(super) fn of(kind: &'static str, name: &str, source: kube::Error) -> Self {
         Error::Api { kind, name: name.to_owned(), source }
     }
 
@@ -96,16 +112,62 @@ impl Error {
     }
 }
 
-/// Applies the children and removes what is no longer used. Gives the Deployment as the API server has it now.
-pub async fn apply(app: &Validated, children: Children, context: &Context) -> Result<Deployment, Error> {
+/// What was applied, as far as the status tells of it.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The Deployment as the API server has it now.
+    pub deployment: Deployment,
+    /// Where the NetworkPolicy allows more than the app names; `None` for an app without one.
+    pub widened: Option<Vec<String>>,
+    /// Whether the Deployment waits for its turn to roll.
+    pub waits: bool,
+}
+
+/// Applies the children and removes what is no longer used.
+/// `is_edit`: the app was edited since it was reconciled last.
+pub async fn apply(app: &Validated, children: Children, is_edit: bool, context: &Context) -> Result<Applied, Error> {
+    let mut widened = children.network_policy.is_some().then_some(children.widened);
     let config_maps = Child::<ConfigMap>::new(app, "ConfigMap", children.config_map, context);
-    let deployments = Child::<Deployment>::new(app, "Deployment", children.deployment, context);
-    // Both before either is written: an app whose name is taken leaves nothing behind.
-    let (config_map, deployment) = futures::try_join!(config_maps.look(), deployments.look())?;
+    let mut deployments = Child::<Deployment>::new(app, "Deployment", children.deployment, context);
+    let budgets = Optional::new(app, "PodDisruptionBudget", children.pod_disruption_budget, context);
+    let mut policies = Optional::new(app, "NetworkPolicy", children.network_policy, context);
+    // All before any is written: an app whose name is taken leaves nothing behind.
+    let (config_map, deployment, budget, policy) =
+        futures::try_join!(config_maps.look(), deployments.look(), budgets.look(), policies.look())?;
+    let pods = context.watched.of_app::<Pod>(app.namespace(), app.name());
+    if let Some(wanted) = policies.wanted_mut()
+        && old_pods::may_run(&deployments.wanted, deployment.as_ref(), &pods)
+    {
+        match &policy {
+            Some(live) => old_pods::keep_rules(wanted, Some(live)),
+            // What the old pods need nobody knows any more.
+            None => {
+                policies.postpone();
+                widened = Some(vec!["it is made as soon as the pods of before the last edit are gone".to_owned()]);
+            }
+        }
+    }
+    let full_name = format!("{}/{}", app.namespace(), app.name());
+    let may_roll = context.rolls.admit(&full_name, deployment.as_ref(), &mut deployments.wanted, is_edit, Instant::now());
+    if let Some(live) = deployment.as_ref().filter(|_| !may_roll) {
+        policies.apply(policy).await?;
+        let deployment = deployments.scale(live, app.spec().replicas).await?;
+        budgets.apply(budget).await?;
+        return Ok(Applied { deployment, widened, waits: true });
+    }
     let config_map = config_maps.apply(config_map).await?;
+    // Before the pods that it is for.
+    policies.apply(policy).await?;
     let deployment = deployments.apply(deployment).await?;
+    budgets.apply(budget).await?;
     prune::config_maps(app, &config_map.name_any(), context).await?;
-    Ok(deployment)
+    Ok(Applied { deployment, widened, waits: false })
+}
+
+/// Whether a child says all that is wanted of it, and, if it is of such a kind, nothing else.
+fn is_as_wanted<K: Kept + Serialize>(live: &K, wanted: &Value) -> bool {
+    let live = serde_json::to_value(live).unwrap_or_default();
+    drift::covers(&live, wanted) && (!K::IS_EXACT || drift::covers(&wanted["spec"], &live["spec"]))
 }
 
 /// Whether an object is a child of this very app.
@@ -113,32 +175,61 @@ pub fn is_controlled_by(object: &impl Resource, uid: &str) -> bool {
     object.meta().owner_references.iter().flatten().any(|owner| owner.controller == Some(true) && owner.uid == uid)
 }
 
+impl Child<'_, Deployment> {
+    /// Changes the number of pods and nothing else, for an app that waits for its turn to roll.
+    async fn scale(&self, live: &Deployment, replicas: i32) -> Result<Deployment, Error> {
+        if live.spec.as_ref().and_then(|spec| spec.replicas) == Some(replicas) {
+            return Ok(live.clone());
+        }
+        let patch = json!({"metadata": {"uid": live.uid()}, "spec": {"replicas": replicas}});
+        let parameters = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
+        let written = self.api.patch(&self.name, &parameters, &Patch::Merge(&patch)).await;
+        let written = written.map_err(|error| Error::of_write(self.kind, &self.name, error))?;
+        self.context.watched.wrote::<Deployment>(&written);
+        self.context.metrics.wrote(self.kind);
+        Ok(written)
+    }
+}
+
 /// One child: what it should be, and where it is kept.
-struct Child<'a, K> {
+pub(super) struct Child<'a, K> {
     app: &'a Validated,
     kind: &'static str,
     name: String,
-    wanted: K,
+    pub(super) wanted: K,
     api: Api<K>,
     context: &'a Context,
 }
 
 impl<'a, K> Child<'a, K>
 where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
+    K: Kept + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
 {
-    fn new(app: &'a Validated, kind: &'static str, wanted: K, context: &'a Context) -> Self {
+    pub(super) fn new(app: &'a Validated, kind: &'static str, wanted: K, context: &'a Context) -> Self {
         Self { app, kind, name: wanted.name_any(), wanted, api: Api::namespaced(context.client.clone(), app.namespace()), context }
     }
 
     /// The child as it is; an error when it is not this app's.
-    async fn look(&self) -> Result<Option<K>, Error> {
-        let live = self.api.get_opt(&self.name).await.map_err(|error| Error::of(self.kind, &self.name, error))?;
+    pub(super) async fn look(&self) -> Result<Option<K>, Error> {
+        let known = self.context.watched.find::<K>(self.app.namespace(), &self.name);
+        if let Some(known) = known.filter(|known| is_controlled_by(known, self.app.uid()) && known.meta().deletion_timestamp.is_none()) {
+            return Ok(Some(known));
+        }
+        let live = async { self.api.get_opt(&self.name).await.map_err(|error| Error::of(self.kind, &self.name, error)) };
+        let (live, ()) = futures::try_join!(live, self.app_is_there())?;
         match live {
             Some(live) if !is_controlled_by(&live, self.app.uid()) => Err(self.taken(&live)),
             Some(live) if live.meta().deletion_timestamp.is_some() => Err(Error::BeingDeleted { kind: self.kind, name: self.name.clone() }),
             live => Ok(live),
         }
+    }
+
+    /// A child of an app that goes would be made in vain, and may be made again and again while the app goes.
+    async fn app_is_there(&self) -> Result<(), Error> {
+        let apps: Api<PartialObjectMeta<SpinRedisApp>> = Api::namespaced(self.context.client.clone(), self.app.namespace());
+        let app = apps.get_opt(self.app.name()).await.map_err(|error| Error::of("SpinRedisApp", self.app.name(), error))?;
+        let is_there = app.is_some_and(|app| app.uid().as_deref() == Some(self.app.uid()) && app.metadata.deletion_timestamp.is_none());
+        if is_there { Ok(()) } else { Err(Error::AppGone) }
     }
 
     fn taken(&self, live: &K) -> Error {
@@ -153,10 +244,10 @@ where
     }
 
     /// Writes the child unless it is as wanted already.
-    async fn apply(&self, live: Option<K>) -> Result<K, Error> {
+    pub(super) async fn apply(&self, live: Option<K>) -> Result<K, Error> {
         let wanted = self.patch(live.as_ref());
         if let Some(live) = &live
-            && drift::covers(&serde_json::to_value(live).unwrap_or_default(), &wanted)
+            && is_as_wanted(live, &wanted)
         {
             return Ok(live.clone());
         }
@@ -164,7 +255,14 @@ where
         // be somebody else's by now: without force their fields stand.
         let parameters = PatchParams { force: live.is_some(), ..PatchParams::apply(OPERATOR) };
         let written = self.api.patch(&self.name, &parameters, &Patch::Apply(&wanted)).await;
-        let written = written.map_err(|error| Error::of_write(self.kind, &self.name, error))?;
+        let written = written.map_err(|error| {
+            // What is known of it is out of date; the next try asks.
+            if matches!(&error, kube::Error::Api(status) if matches!(status.code, 404 | 409)) {
+                self.context.watched.forget::<K>(self.app.namespace(), &self.name);
+            }
+            Error::of_write(self.kind, &self.name, error)
+        })?;
+        self.context.watched.wrote::<K>(&written);
         self.context.metrics.wrote(self.kind);
         tracing::info!(app = %format!("{}/{}", self.app.namespace(), self.app.name()), "applied {} {}", self.kind, self.name);
         Ok(written)

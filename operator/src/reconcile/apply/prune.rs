@@ -7,11 +7,14 @@ use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ConfigMap};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Preconditions},
-    core::PartialObjectMeta,
 };
 
 use super::{Error, is_controlled_by};
-use crate::{context::Context, names, reconcile::validate::Validated};
+use crate::{
+    context::Context,
+    names,
+    reconcile::{build, validate::Validated},
+};
 
 const KIND: &str = "ConfigMap";
 
@@ -21,13 +24,16 @@ pub async fn config_maps(app: &Validated, current: &str, context: &Context) -> R
         let name = name.to_owned();
         move |error: kube::Error| Error::of(KIND, &name, error)
     };
-    let selected = ListParams::default().labels(&names::selector(app.name()));
-    let made: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(context.client.clone(), app.namespace());
-    let mut old = made.list(&selected).await.map_err(failed(current))?.items;
-    old.retain(|found| is_controlled_by(found, app.uid()) && found.name_any() != current && found.metadata.deletion_timestamp.is_none());
+    // Pins outlive manifests; they go with the last one that names an image by tag.
+    let pins = build::pins_key(app).map(|_| names::pins(app.name()));
+    let mut old = context.watched.of_app::<ConfigMap>(app.namespace(), app.name());
+    old.retain(|found| is_controlled_by(found, app.uid()) && found.metadata.deletion_timestamp.is_none());
+    old.retain(|found| found.name_any() != current && pins.as_deref() != Some(&*found.name_any()));
     if old.is_empty() {
         return Ok(());
     }
+    let selected = ListParams::default().labels(&names::selector(app.name()));
+    // Asked for only while an old manifest is there, which is during a rollout.
     let replica_sets: Api<ReplicaSet> = Api::namespaced(context.client.clone(), app.namespace());
     let named: BTreeSet<String> =
         replica_sets.list(&selected).await.map_err(failed(current))?.iter().filter(|set| has_pods(set)).flat_map(manifests).collect();
@@ -38,6 +44,7 @@ pub async fn config_maps(app: &Validated, current: &str, context: &Context) -> R
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             result => drop(result.map_err(failed(&found.name_any()))?),
         }
+        context.watched.forget::<ConfigMap>(app.namespace(), &found.name_any());
         context.metrics.wrote(KIND);
     }
     Ok(())

@@ -4,8 +4,11 @@
 //! What must roll pods out is in the pod template, and nothing else is: the manifest's ConfigMap is named after its content,
 //! and replicas, labels of the app or a restart of the operator change no template.
 
+mod budget;
+pub mod network;
 mod pod;
 mod resources;
+mod scheduling;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -14,17 +17,24 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{ConfigMap, PodTemplateSpec},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::{
         apis::meta::v1::{LabelSelector, ObjectMeta},
         util::intstr::IntOrString,
     },
 };
-use spinredis_crds::manifest::{FILE_NAME, Manifest};
+use serde_json::json;
+use spinredis_crds::{
+    manifest::{FILE_NAME, Manifest},
+    pins::open_references,
+    registries,
+};
 
-use super::validate::Validated;
+use super::{dereference::Services, validate::Validated};
 use crate::{
-    names::{APP_LABEL, OPERATOR, TEMPLATE_LABEL, short_digest},
+    names::{self, APP_LABEL, OPERATOR, ORIGIN_ANNOTATION, REFRESH_ANNOTATION, TEMPLATE_LABEL, short_digest},
     settings::Settings,
 };
 
@@ -38,19 +48,68 @@ pub struct Children {
     pub config_map: ConfigMap,
     /// The pods.
     pub deployment: Deployment,
+    /// How many of them may be away at once, if the app asks for that.
+    pub pod_disruption_budget: Option<PodDisruptionBudget>,
+    /// What they may connect to, if the app asks for that.
+    pub network_policy: Option<NetworkPolicy>,
+    /// Where the network policy allows more than the hosts that the app names, in sentences.
+    pub widened: Vec<String>,
 }
 
-/// Builds the children of an app. `sources` is the digest of the ConfigMap keys its components come from.
-pub fn children(app: &Validated, sources: Option<&str>, settings: &Settings) -> Children {
+/// Under which key the pins of an app are kept: one for each manifest, and another for each time its author wants the tags
+/// resolved anew. None when every image is named by digest.
+pub fn pins_key(app: &Validated) -> Option<String> {
     let manifest = Manifest::of(app);
-    let config_map = ConfigMap {
-        metadata: metadata(app, format!("{}-{}", app.name(), manifest.hash())),
-        immutable: Some(true),
-        data: Some([(FILE_NAME.to_owned(), manifest.to_canonical_text())].into()),
-        binary_data: None,
-    };
+    if open_references(&manifest.spec).is_empty() {
+        return None;
+    }
+    let hash = manifest.hash();
+    Some(match refresh(app) {
+        Some(refresh) => short_digest(format!("{hash}/{refresh}").as_bytes()),
+        None => hash,
+    })
+}
+
+fn refresh(app: &Validated) -> Option<&String> {
+    app.metadata.annotations.as_ref()?.get(REFRESH_ANNOTATION)
+}
+
+/// The ConfigMap of an app's pins.
+pub fn pins(app: &Validated, data: BTreeMap<String, String>) -> ConfigMap {
+    ConfigMap { metadata: metadata(app, names::pins(app.name())), data: Some(data), ..ConfigMap::default() }
+}
+
+/// Stands for everything that the app's author decides about its pods: the same digest whichever version of the operator
+/// builds them, with whichever settings, and however many there are.
+fn origin(app: &Validated, sources: Option<&str>) -> String {
+    let mut spec = json!(app.spec());
+    if let Some(spec) = spec.as_object_mut() {
+        for not_of_the_pods in ["replicas", "podDisruptionBudget", "networkPolicy"] {
+            spec.remove(not_of_the_pods);
+        }
+    }
+    short_digest(json!({"spec": spec, "sources": sources, "refresh": refresh(app)}).to_string().as_bytes())
+}
+
+/// Builds the children of an app. `sources` is the digest of the ConfigMap keys its components come from, `services` are
+/// those that its hosts name.
+pub fn children(app: &Validated, sources: Option<&str>, services: &Services, settings: &Settings) -> Children {
+    let manifest = Manifest::of(app);
+    let mut data = BTreeMap::from([(FILE_NAME.to_owned(), manifest.to_canonical_text())]);
+    let mut hash = manifest.hash();
+    let registries = settings.registries.for_app(&manifest.spec);
+    if !registries.0.is_empty() {
+        let text = registries.to_text();
+        hash = short_digest(format!("{}{text}", manifest.to_canonical_text()).as_bytes());
+        data.insert(registries::FILE_NAME.to_owned(), text);
+    }
+    let config_map =
+        ConfigMap { metadata: metadata(app, format!("{}-{hash}", app.name())), immutable: Some(true), data: Some(data), binary_data: None };
     let template = pod::template(app, config_map.metadata.name.as_deref().unwrap_or_default(), sources, settings);
-    Children { deployment: deployment(app, with_digest(template)), config_map }
+    let (network_policy, widened) = network::policy(app, services, settings).unzip();
+    let mut deployment = deployment(app, with_digest(template));
+    deployment.metadata.annotations = Some([(ORIGIN_ANNOTATION.to_owned(), origin(app, sources))].into());
+    Children { deployment, config_map, pod_disruption_budget: budget::budget(app), network_policy, widened: widened.unwrap_or_default() }
 }
 
 fn deployment(app: &Validated, template: PodTemplateSpec) -> Deployment {
@@ -58,7 +117,7 @@ fn deployment(app: &Validated, template: PodTemplateSpec) -> Deployment {
         metadata: metadata(app, app.name().to_owned()),
         spec: Some(DeploymentSpec {
             replicas: Some(app.spec().replicas),
-            selector: LabelSelector { match_labels: Some([(APP_LABEL.to_owned(), app.name().to_owned())].into()), match_expressions: None },
+            selector: selector(app),
             template,
             // The old pods serve until the new ones are subscribed.
             strategy: Some(DeploymentStrategy {
@@ -85,6 +144,11 @@ fn metadata(app: &Validated, name: String) -> ObjectMeta {
         owner_references: Some(vec![app.owner()]),
         ..ObjectMeta::default()
     }
+}
+
+/// Selects the pods of an app.
+fn selector(app: &Validated) -> LabelSelector {
+    LabelSelector { match_labels: Some([(APP_LABEL.to_owned(), app.name().to_owned())].into()), match_expressions: None }
 }
 
 /// The labels of everything that belongs to an app.

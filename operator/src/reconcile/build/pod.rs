@@ -6,28 +6,30 @@ use std::{collections::BTreeMap, time::Duration};
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector, PodSecurityContext, PodSpec,
-        PodTemplateSpec, Probe, SeccompProfile, SecurityContext, Toleration,
+        PodTemplateSpec, Probe, SeccompProfile, SecurityContext,
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
-use spinredis_crds::manifest::FILE_NAME;
+use spinredis_crds::{
+    manifest::{FILE_NAME, Manifest},
+    registries,
+};
 
-use super::{labels, resources, volumes};
+use super::{labels, resources, scheduling, volumes};
 use crate::{
-    names::{HEALTH_PORT, PREPARE, SERVE, SOURCES_ANNOTATION},
+    names::{HEALTH_PORT, PINS_ARGUMENT, PREPARE, SERVE, SOURCES_ANNOTATION},
     reconcile::validate::Validated,
     settings::Settings,
 };
 
 /// How long after a stopping pod must have finished its queue it may still take to end.
 const GRACE_AFTER_DRAIN_SECONDS: i64 = 10;
-/// How long a pod stays on a node that no longer answers.
-const LOST_NODE_SECONDS: i64 = 30;
 const HEALTH_PORT_NAME: &str = "health";
 
 /// The pod template of an app, still without its own digest.
 pub fn template(app: &Validated, config_map: &str, sources: Option<&str>, settings: &Settings) -> PodTemplateSpec {
     let pod = app.spec().pod.clone().unwrap_or_default();
+    let (tolerations, spread) = (scheduling::tolerations(&pod), scheduling::spread(app, &pod));
     let mut annotations = pod.annotations;
     annotations.extend(sources.map(|digest| (SOURCES_ANNOTATION.to_owned(), digest.to_owned())));
     // `kubectl logs` shows what handles messages when nobody names a container.
@@ -41,13 +43,19 @@ pub fn template(app: &Validated, config_map: &str, sources: Option<&str>, settin
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
-            ..PodSecurityContext::default()
+            ..pod.security_context.map(PodSecurityContext::from).unwrap_or_default()
         }),
         automount_service_account_token: Some(false),
         // Environment variables of every Service in the namespace are not for guests to see.
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(grace_seconds(app.spec().drain())),
-        tolerations: Some(["not-ready", "unreachable"].map(lost_node).into()),
+        tolerations: scheduling::some(tolerations),
+        topology_spread_constraints: scheduling::some(spread),
+        affinity: pod.affinity,
+        node_selector: (!pod.node_selector.is_empty()).then_some(pod.node_selector),
+        priority_class_name: pod.priority_class_name,
+        // Written out, since the API server keeps a copy in a field of the past, and would bring back a name that is left out.
+        service_account_name: Some(pod.service_account_name.unwrap_or_else(|| "default".to_owned())),
         ..PodSpec::default()
     };
     PodTemplateSpec {
@@ -69,6 +77,12 @@ fn prepare(app: &Validated, settings: &Settings) -> Container {
         args.extend(options(&[("pull-secrets", volumes::PULL_SECRETS)]));
     }
     args.extend(options(&[("out", volumes::COMPONENTS), ("termination-message", "/dev/termination-log"), ("log-format", "json")]));
+    if let Some(key) = super::pins_key(app) {
+        args.extend([PINS_ARGUMENT.to_owned(), format!("{}/{key}", volumes::PINS)]);
+    }
+    if !settings.registries.for_app(&Manifest::of(app).spec).0.is_empty() {
+        args.extend(options(&[("registries", &format!("{}/{}", volumes::APP, registries::FILE_NAME))]));
+    }
     for host in &settings.plain_http_registries {
         args.extend(options(&[("plain-http", host)]));
     }
@@ -152,15 +166,5 @@ fn probe(path: &str, period_seconds: i32) -> Probe {
         timeout_seconds: Some(period_seconds.min(5)),
         failure_threshold: Some(3),
         ..Probe::default()
-    }
-}
-
-fn lost_node(condition: &str) -> Toleration {
-    Toleration {
-        key: Some(format!("node.kubernetes.io/{condition}")),
-        operator: Some("Exists".to_owned()),
-        effect: Some("NoExecute".to_owned()),
-        toleration_seconds: Some(LOST_NODE_SECONDS),
-        value: None,
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
 use spinredis_crds::quantity;
 
-use crate::reconcile::validate::Validated;
+use crate::reconcile::{apply::amount, validate::Validated};
 
 const DEFAULT_REQUESTS: [(&str, &str); 2] = [("cpu", "50m"), ("memory", "64Mi")];
 /// Compiling a JavaScript or Python component takes 350 to 390 MiB, whatever the app needs to run it.
@@ -20,7 +20,8 @@ pub fn of_serve(app: &Validated) -> ResourceRequirements {
     requirements(requests, limits)
 }
 
-/// The same, with a memory limit that is enough to compile. Requests are written out, since a limit would stand in for them.
+/// The same, with a memory limit that is enough to compile; what the app names for `prepare` wins. Requests are written out,
+/// since a limit would stand in for them.
 pub fn of_prepare(app: &Validated) -> ResourceRequirements {
     let (mut requests, mut limits) = requested(app);
     for (name, limit) in &limits {
@@ -31,12 +32,31 @@ pub fn of_prepare(app: &Validated) -> ResourceRequirements {
     {
         *limit = Quantity(LEAST_MEMORY_LIMIT_OF_PREPARE.0.to_owned());
     }
+    let own = app.spec().prepare.as_ref().and_then(|prepare| prepare.resources.clone()).unwrap_or_default();
+    let (own_requests, own_limits) = (quantities(own.requests), quantities(own.limits));
+    for (name, limit) in &own_limits {
+        // A request that nobody named for prepare gives way to a smaller limit.
+        if requests.get(name).is_some_and(|request| amount(&request.0) > amount(&limit.0)) {
+            requests.insert(name.clone(), limit.clone());
+        }
+    }
+    for (name, request) in &own_requests {
+        // And a limit that nobody named for prepare to a larger request.
+        if limits.get(name).is_some_and(|limit| amount(&limit.0) < amount(&request.0)) {
+            limits.insert(name.clone(), request.clone());
+        }
+    }
+    requests.extend(own_requests);
+    limits.extend(own_limits);
     requirements(requests, limits)
+}
+
+fn quantities(map: BTreeMap<String, String>) -> Quantities {
+    map.into_iter().map(|(name, value)| (name, Quantity(value))).collect()
 }
 
 fn requested(app: &Validated) -> (Quantities, Quantities) {
     let resources = app.spec().resources.clone().unwrap_or_default();
-    let quantities = |map: BTreeMap<String, String>| map.into_iter().map(|(name, value)| (name, Quantity(value))).collect::<Quantities>();
     let (mut requests, limits) = (quantities(resources.requests), quantities(resources.limits));
     for (name, value) in DEFAULT_REQUESTS {
         if !limits.contains_key(name) {

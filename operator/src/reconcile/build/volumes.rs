@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 };
 use spinredis_crds::reference::{RefKind, Reference};
 
-use crate::reconcile::validate::Validated;
+use crate::{names, reconcile::validate::Validated};
 
 /// Folder of the manifest.
 pub const APP: &str = "/etc/spinredis";
@@ -17,6 +17,8 @@ pub const APP: &str = "/etc/spinredis";
 pub const REFS: &str = "/var/run/spinredis/refs";
 /// Folder of the pull secrets.
 pub const PULL_SECRETS: &str = "/var/run/spinredis/pull-secrets";
+/// Folder of the pins: a file for each manifest.
+pub const PINS: &str = "/var/run/spinredis/pins";
 /// Folder of the compiled components.
 pub const COMPONENTS: &str = "/var/lib/spinredis/components";
 
@@ -33,6 +35,10 @@ pub fn volumes(app: &Validated, config_map: &str) -> Vec<Volume> {
     if !app.spec().image_pull_secrets.is_empty() {
         volumes.push(Volume { projected: Some(projected(pull_secrets(app))), ..named("pull-secrets") });
     }
+    if super::pins_key(app).is_some() {
+        let source = ConfigMapVolumeSource { name: names::pins(app.name()), optional: Some(true), ..ConfigMapVolumeSource::default() };
+        volumes.push(Volume { config_map: Some(source), ..named("pins") });
+    }
     // Writable by any user, so that no fsGroup is needed.
     volumes.push(Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..named("components") });
     volumes.push(Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..named("tmp") });
@@ -44,6 +50,9 @@ pub fn mounts_of_prepare(app: &Validated) -> Vec<VolumeMount> {
     let mut mounts = vec![read_only("app", APP), read_only("refs", REFS)];
     if !app.spec().image_pull_secrets.is_empty() {
         mounts.push(read_only("pull-secrets", PULL_SECRETS));
+    }
+    if super::pins_key(app).is_some() {
+        mounts.push(read_only("pins", PINS));
     }
     mounts.push(VolumeMount { read_only: None, ..read_only("components", COMPONENTS) });
     mounts.push(VolumeMount { read_only: None, ..read_only("tmp", "/tmp") });

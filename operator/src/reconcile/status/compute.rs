@@ -39,8 +39,22 @@ pub struct Observation<'a> {
     pub pods: &'a [Pod],
     /// What running, unready pods answered.
     pub serve: &'a Answers,
+    /// The app's NetworkPolicy.
+    pub network: Network,
     /// Now.
     pub now: Timestamp,
+}
+
+/// What is known of an app's NetworkPolicy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// There is none.
+    #[default]
+    None,
+    /// It is as it was: the steps before did not get as far as applying it.
+    Unchanged,
+    /// It was applied, and allows more than the app names in these respects.
+    Applied(Vec<String>),
 }
 
 /// Whether a pod was made from the newest template.
@@ -63,6 +77,7 @@ pub fn compute(seen: &Observation<'_>) -> SpinRedisAppStatus {
         (why.reason, &why.message),
         available(&why, ready, old_ready),
         components_ready(seen, phase, &why, &newest),
+        network_policy_exact(seen),
         &seen.subject.status,
         seen.subject.generation,
         seen.now,
@@ -121,6 +136,7 @@ fn unready(problem: &Problem) -> Phase {
 
 fn under_way(ready: usize, wanted: i32, there: i32) -> String {
     match wanted {
+        0 if there == 1 => "1 pod is finishing its queue before it stops".to_owned(),
         0 => format!("{there} pods are finishing their queues before they stop"),
         _ => format!("{} subscribed; older pods stop, or new ones start", of_replicas(ready, wanted)),
     }
@@ -145,13 +161,7 @@ fn subscriptions(spec: &SpinRedisAppSpec) -> String {
 
 /// The most telling of what keeps the newest pods from being ready.
 fn why_not(seen: &Observation<'_>, newest: &[&Pod], counts: &Counts) -> Option<Problem> {
-    let mut found: Option<Problem> = None;
-    for pod in newest {
-        let Some(problem) = diagnose(pod, seen.serve.get(&pod.name_any())) else { continue };
-        if found.as_ref().is_none_or(|found| weight(&problem) > weight(found)) {
-            found = Some(problem);
-        }
-    }
+    let mut found = most_telling(newest.iter().filter_map(|pod| diagnose(pod, seen.serve.get(&pod.name_any()))));
     // What the Deployment says of an earlier generation is no longer true.
     if !counts.is_current {
         return found;
@@ -160,7 +170,10 @@ fn why_not(seen: &Observation<'_>, newest: &[&Pod], counts: &Counts) -> Option<P
         && let Some(refused) = deployment_condition(seen.deployment, "ReplicaFailure", "True")
     {
         let why = refused.message.as_deref().unwrap_or("it gave no reason");
-        found = Some(Problem { reason: Reason::PodRejected, message: format!("the cluster refuses the pods of this app: {why}") });
+        found = Some(Problem {
+            reason: Reason::PodRejected,
+            message: format!("the cluster refuses the pods of this app (mend the app, the quota or the policy that is named): {why}"),
+        });
     }
     let is_stuck = deployment_condition(seen.deployment, "Progressing", "False")
         .is_some_and(|stuck| stuck.reason.as_deref() == Some("ProgressDeadlineExceeded"));
@@ -172,6 +185,21 @@ fn why_not(seen: &Observation<'_>, newest: &[&Pod], counts: &Counts) -> Option<P
         None if is_stuck => Some(Problem { reason: Reason::NoProgress, message: "nothing has moved for ten minutes".to_owned() }),
         found => found,
     }
+}
+
+/// The most telling of several pods' problems, the first of equals, with the first one of another reason beside it: two replicas
+/// may fail for two causes, and whoever mends one should know of the other.
+fn most_telling(problems: impl Iterator<Item = Problem>) -> Option<Problem> {
+    let mut problems: Vec<Problem> = problems.collect();
+    // Stable: among equals the newest pod's stays first.
+    problems.sort_by_key(|problem| std::cmp::Reverse(weight(problem)));
+    let mut problems = problems.into_iter();
+    let mut first = problems.next()?;
+    let other = problems.find(|other| other.reason != first.reason && other.reason != Reason::Progressing);
+    if let Some(other) = other {
+        first.message = format!("{}; another pod: {}: {}", first.message, other.reason, other.message);
+    }
+    Some(first)
 }
 
 fn weight(problem: &Problem) -> u8 {
@@ -193,6 +221,24 @@ fn available(why: &Problem, ready: usize, old_ready: usize) -> Finding {
         (0, 0) => Finding::new("False", why.reason, "no pod is subscribed"),
         (0, old) => Finding::new("True", Reason::Subscribed, format!("{} subscribed, of an earlier generation of the app", pods(old))),
         (new, _) => Finding::new("True", Reason::Subscribed, format!("{} subscribed", pods(new))),
+    }
+}
+
+fn network_policy_exact(seen: &Observation<'_>) -> Option<Finding> {
+    match &seen.network {
+        Network::None => None,
+        Network::Unchanged => {
+            let before = conditions::find(&seen.subject.status, condition::NETWORK_POLICY_EXACT)?;
+            let status = ["True", "False"].into_iter().find(|status| *status == before.status).unwrap_or("Unknown");
+            Some(Finding::new(status, &before.reason, before.message.clone()))
+        }
+        Network::Applied(widened) if widened.is_empty() => {
+            Some(Finding::new("True", "Exact", "the NetworkPolicy allows what the app names and nothing else"))
+        }
+        Network::Applied(widened) => {
+            let message = format!("the NetworkPolicy allows more than the app names, the runtime does not: {}", widened.join("; "));
+            Some(Finding::new("False", "Widened", message))
+        }
     }
 }
 

@@ -47,11 +47,13 @@ fn status_of(value: bool) -> &'static str {
 }
 
 /// All conditions of a status.
+#[expect(clippy::too_many_arguments, reason = "each is a condition, or what all of them need")]
 pub fn conditions(
     phase: Phase,
     (reason, message): (Reason, &str),
     available: Finding,
     components_ready: Finding,
+    network_policy_exact: Option<Finding>,
     previous: &SpinRedisAppStatus,
     generation: i64,
     now: Timestamp,
@@ -61,14 +63,15 @@ pub fn conditions(
         // Ready says why it is not; the two others say nothing when they are not the case.
         Finding::new(status_of(is_this), reason, if is_this || is == Phase::Ready { message } else { "" })
     };
-    [
+    let always = [
         (condition::READY, main(Phase::Ready)),
         (condition::RECONCILING, main(Phase::Reconciling)),
         (condition::STALLED, main(Phase::Stalled)),
         (condition::AVAILABLE, available),
         (condition::COMPONENTS_READY, components_ready),
-    ]
-    .map(|(type_, finding)| {
+    ];
+    let sometimes = network_policy_exact.map(|finding| (condition::NETWORK_POLICY_EXACT, finding));
+    let complete = |(type_, finding): (&str, Finding)| {
         let before = find(previous, type_).filter(|before| before.status == finding.status);
         Condition {
             last_transition_time: before.map_or(Time(now), |before| before.last_transition_time.clone()),
@@ -78,8 +81,8 @@ pub fn conditions(
             message: shorten(&finding.message, MAX_MESSAGE_BYTES),
             observed_generation: Some(generation),
         }
-    })
-    .into()
+    };
+    always.into_iter().chain(sometimes).map(complete).collect()
 }
 
 /// The condition of a type.

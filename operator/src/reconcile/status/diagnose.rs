@@ -29,8 +29,12 @@ pub fn is_running_unready(pod: &Pod) -> bool {
 
 /// What `prepare` reported when it last ended.
 pub fn prepare_report(pod: &Pod) -> Option<PrepareReport> {
-    let ended = last_end(container(pod, PREPARE)?)?;
-    serde_json::from_str(ended.message.as_deref()?).ok()
+    serde_json::from_str(prepare_ended(pod)?.message.as_deref()?).ok()
+}
+
+/// How `prepare` ended last.
+pub fn prepare_ended(pod: &Pod) -> Option<&ContainerStateTerminated> {
+    last_end(container(pod, PREPARE)?)
 }
 
 /// Why the pod is not ready; `None` when it is.
@@ -79,7 +83,7 @@ fn failed(name: &str, status: &PodStatus) -> Option<Problem> {
 fn unscheduled(name: &str, pod: &Pod) -> Option<Problem> {
     let scheduled = condition(pod, "PodScheduled").filter(|scheduled| scheduled.status == "False")?;
     let why = scheduled.message.as_deref().unwrap_or("the scheduler gave no reason");
-    Some(problem(Reason::Unschedulable, format!("no node takes pod {name}: {why}")))
+    Some(problem(Reason::Unschedulable, format!("no node takes pod {name} (ask for less in spec.resources, or add or free a node): {why}")))
 }
 
 /// Why a container cannot even be started.
@@ -108,7 +112,7 @@ fn cannot_start(pod: &str, container: &ContainerStatus) -> Option<Problem> {
         | "PreStartHookError"
         | "PostStartHookError" => Some(problem(
             Reason::RuntimeFailed,
-            format!("container {} of pod {pod} cannot be started: {}", container.name, shorten(why, MAX_FOREIGN_BYTES)),
+            format!("container {} of pod {pod} cannot be started, and is tried again: {}", container.name, shorten(why, MAX_FOREIGN_BYTES)),
         )),
         _ => None,
     }
@@ -136,8 +140,9 @@ fn prepare(pod: &str, container: &ContainerStatus) -> Option<Problem> {
 
 fn prepare_failed(pod: &str, ended: &ContainerStateTerminated) -> Problem {
     if ended.reason.as_deref() == Some("OOMKilled") {
-        let message = "a component could not be compiled for want of memory; raise spec.resources.limits.memory (prepare has the \
-                       same limit, but at least 512Mi), or the limit that the namespace or the node sets";
+        let message = "a component could not be compiled for want of memory; raise spec.prepare.resources.limits.memory, or \
+                       spec.resources.limits.memory where prepare takes it from there (at least 512Mi), or the limit that the \
+                       namespace or the node sets";
         return problem(Reason::PrepareFailed, message.to_owned());
     }
     let text = ended.message.as_deref().unwrap_or_default().trim();
@@ -177,7 +182,10 @@ fn serve(pod: &str, container: &ContainerStatus, answer: Option<&ServeStatus>) -
     }
     let text = ended.message.as_deref().map(last_words).filter(|text| !text.is_empty());
     let why = text.unwrap_or_else(|| format!("kubectl logs {pod} -c {SERVE} --previous may tell more"));
-    Some(problem(Reason::RuntimeFailed, format!("the runtime in pod {pod} ended with exit code {}: {why}", ended.exit_code)))
+    Some(problem(
+        Reason::RuntimeFailed,
+        format!("the runtime in pod {pod} ended with exit code {} and is started again: {why}", ended.exit_code),
+    ))
 }
 
 /// The last line of a log, or of it what a person reads.

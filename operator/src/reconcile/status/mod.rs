@@ -5,20 +5,22 @@ mod ask;
 mod compute;
 mod conditions;
 mod diagnose;
+mod pace;
+mod transition;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
-    Api, Resource, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    Resource, ResourceExt,
+    api::{Patch, PatchParams},
 };
 use serde_json::json;
 use spinredis_crds::{SpinRedisApp, SpinRedisAppStatus, report::ServeStatus, status::condition};
 
 use super::{
     StepError,
-    apply::is_controlled_by,
+    apply::{Applied, is_controlled_by},
     subject::{Subject, untyped},
 };
 use crate::{
@@ -26,19 +28,13 @@ use crate::{
     names::{self, words},
 };
 
-pub use compute::{Observation, compute};
+pub use compute::{Network, Observation, compute};
+pub(super) use diagnose::{is_ready, is_stopping, prepare_ended, prepare_report};
+pub use pace::Pace;
 
 /// Why the status could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The children could not be read.
-    #[error("{kind} of the app cannot be read: {}", words(source))]
-    Read {
-        /// What was asked for.
-        kind: &'static str,
-        /// What went wrong.
-        source: kube::Error,
-    },
     /// The status could not be written.
     #[error("the status of the app cannot be written: {}", words(source))]
     Write {
@@ -52,15 +48,19 @@ pub enum Error {
 pub struct Observed {
     /// Whether a pod runs without being ready, and should be asked again.
     pub has_unready_runtime: bool,
+    /// Whether only an edit of the app helps.
+    pub is_stalled: bool,
+    /// When to look again since a step of ordinary progress is not worth a write yet.
+    pub write_after: Option<Duration>,
 }
 
 /// Writes the status of an app after its first four steps.
-pub async fn report(subject: &Subject, outcome: &Result<Deployment, StepError>, context: &Context) -> Result<Observed, Error> {
+pub async fn report(subject: &Subject, outcome: &Result<Applied, StepError>, context: &Context) -> Result<Observed, Error> {
     let deployment = match outcome {
-        Ok(deployment) => Some(deployment.clone()),
-        Err(_) => deployment_of(subject, context).await?,
+        Ok(applied) => Some(applied.deployment.clone()),
+        Err(_) => deployment_of(subject, context),
     };
-    let pods = pods_of(subject, context).await?;
+    let pods = pods_of(subject, context);
     let asked = ask::unready(&pods, deployment.as_ref()).await;
     // An API server that could not be asked once says nothing of pods that were fine; the reconcile is tried again.
     let is_settled = subject.status.observed_generation == subject.generation && deployment.is_some();
@@ -72,32 +72,52 @@ pub async fn report(subject: &Subject, outcome: &Result<Deployment, StepError>, 
         deployment: deployment.as_ref(),
         pods: &pods,
         serve: &asked.answers,
+        network: network(subject, outcome),
         now: (context.clock)(),
     });
+    let is_stalled = conditions::find(&status, condition::STALLED).is_some_and(|stalled| stalled.status == "True");
+    if let Some(wait) = context.pace.wait(subject, &status) {
+        return Ok(Observed { has_unready_runtime: asked.has_unready_runtime, is_stalled, write_after: Some(wait) });
+    }
     if status != subject.status {
         write(subject, &status, context).await?;
         tell(subject, &status, context).await;
     }
-    Ok(Observed { has_unready_runtime: asked.has_unready_runtime })
+    Ok(Observed { has_unready_runtime: asked.has_unready_runtime, is_stalled, write_after: None })
+}
+
+/// What is known of the app's NetworkPolicy.
+fn network(subject: &Subject, outcome: &Result<Applied, StepError>) -> Network {
+    let wants_one = subject.app.as_ref().is_ok_and(|app| app.spec.network_policy.as_ref().is_some_and(|policy| policy.is_enabled()));
+    match outcome {
+        Ok(Applied { widened: Some(widened), .. }) => Network::Applied(widened.clone()),
+        Err(_) if wants_one => Network::Unchanged,
+        _ => Network::None,
+    }
 }
 
 /// What running, unready pods answered, by the name of the pod.
 pub type Answers = BTreeMap<String, ServeStatus>;
 
 /// The app's own Deployment, when the steps before did not get as far as giving it.
-async fn deployment_of(subject: &Subject, context: &Context) -> Result<Option<Deployment>, Error> {
-    let deployments: Api<Deployment> = Api::namespaced(context.client.clone(), &subject.namespace);
-    let found = deployments.get_opt(&subject.name).await.map_err(|source| Error::Read { kind: "The Deployment", source })?;
-    Ok(found.filter(|deployment| is_controlled_by(deployment, &subject.uid)))
+fn deployment_of(subject: &Subject, context: &Context) -> Option<Deployment> {
+    let found: Option<Deployment> = context.watched.find(&subject.namespace, &subject.name);
+    found.filter(|deployment| is_controlled_by(deployment, &subject.uid))
 }
 
-async fn pods_of(subject: &Subject, context: &Context) -> Result<Vec<Pod>, Error> {
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &subject.namespace);
-    let selected = ListParams::default().labels(&names::selector(&subject.name));
-    let mut found = pods.list(&selected).await.map_err(|source| Error::Read { kind: "The pods", source })?.items;
+/// The pods of an app, the newest first.
+pub(super) fn pods_of(subject: &Subject, context: &Context) -> Vec<Pod> {
+    let mut found = context.watched.of_app::<Pod>(&subject.namespace, &subject.name);
+    // Anybody may put the label on a pod; what belongs to the Deployment's ReplicaSets is the app's.
+    let of_app = format!("{}-", subject.name);
+    found.retain(|pod| {
+        pod.owner_references()
+            .iter()
+            .any(|owner| owner.controller == Some(true) && owner.kind == "ReplicaSet" && owner.name.starts_with(&of_app))
+    });
     // The newest first: what they meet is what the newest template meets.
     found.sort_by_key(|pod| std::cmp::Reverse((pod.creation_timestamp(), pod.name_any())));
-    Ok(found)
+    found
 }
 
 async fn write(subject: &Subject, status: &SpinRedisAppStatus, context: &Context) -> Result<(), Error> {
@@ -112,21 +132,18 @@ async fn write(subject: &Subject, status: &SpinRedisAppStatus, context: &Context
         // The app went while this ran.
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(source) => Err(Error::Write { source }),
-        Ok(_) => {
+        Ok(written) => {
+            context.watched.wrote::<SpinRedisApp>(&written);
             context.metrics.wrote("SpinRedisApp");
             Ok(())
         }
     }
 }
 
-/// An event for each new reason, but for the ordinary steps between two.
+/// Events and log lines for what is worth them.
 async fn tell(subject: &Subject, status: &SpinRedisAppStatus, context: &Context) {
-    let reason_in = |status: &SpinRedisAppStatus| conditions::find(status, condition::READY).map(|ready| ready.reason.clone());
-    let Some(ready) = conditions::find(status, condition::READY) else { return };
-    let Some(reason) = conditions::reason(ready) else { return };
-    if reason == spinredis_crds::Reason::Progressing || reason_in(&subject.status).as_ref() == Some(&ready.reason) {
-        return;
+    for notice in transition::notices(&subject.status, status) {
+        tracing::info!(app = %subject.full_name(), reason = notice.reason, "{}", notice.note);
+        context.events.tell(&subject.reference, &notice).await;
     }
-    tracing::info!(app = %subject.full_name(), %reason, "{}", ready.message);
-    context.events.transition(&subject.reference, reason, &ready.message).await;
 }

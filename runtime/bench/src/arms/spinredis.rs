@@ -21,7 +21,7 @@ use spinredis::{
     queue::Queue,
     redis::{receiver::Receiver, routes::Routes, state::SubscriptionState, subscription::Subscription},
     references::References,
-    source::{Sources, credentials::Credentials, oci::Registries},
+    source::{Sources, oci::Registries},
     telemetry::traces::ComponentTraces,
 };
 use spinredis_crds::{Component, Connection, Instances, Ordering, QueueSpec, manifest::Manifest};
@@ -89,6 +89,7 @@ impl Spinredis {
             handler: Arc::new(Probed { inner: inner.clone(), probe: probe.clone() }),
             subscriptions: vec![subscription.clone()],
             guests: guests.handle().clone(),
+            failures: Default::default(),
             times: Arc::default(),
             traces: ComponentTraces::default(),
             dead_letters: None,
@@ -144,11 +145,8 @@ fn prepare(manifest: &Manifest, wasm: &[u8]) -> anyhow::Result<tempfile::TempDir
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("guest.wasm");
     std::fs::write(&file, wasm)?;
-    let sources = Sources {
-        references: References::default(),
-        registries: Registries { credentials: Credentials::default(), plain_http: Vec::new() },
-        files: [("guest".to_owned(), file)].into(),
-    };
+    let sources =
+        Sources { references: References::default(), registries: Registries::default(), files: [("guest".to_owned(), file)].into() };
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let bounds = Bounds::default();
     runtime

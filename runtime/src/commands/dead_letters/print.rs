@@ -5,7 +5,10 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::dead_letters::entry::Entry;
+use crate::{
+    commands::text::{self, shown, utc},
+    dead_letters::entry::Entry,
+};
 
 /// Characters of an error in the table.
 const ERROR_WIDTH: usize = 80;
@@ -47,16 +50,7 @@ impl Row {
 
 /// Rows below headings, in columns as wide as they need.
 pub(super) fn table(rows: &[Row]) -> String {
-    let headings = HEADINGS.map(str::to_owned);
-    let lines: Vec<&[String; 7]> = std::iter::once(&headings).chain(rows.iter().map(|row| &row.columns)).collect();
-    let widths: Vec<usize> =
-        (0..HEADINGS.len()).map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)).collect();
-    let mut text = String::new();
-    for line in lines {
-        let padded: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        let _ = writeln!(text, "{}", padded.join("  ").trim_end());
-    }
-    text
+    text::table(&HEADINGS, rows.iter().map(|row| row.columns.as_slice()))
 }
 
 /// A letter with its payload.
@@ -104,22 +98,6 @@ fn hex_dump(bytes: &[u8]) -> String {
     text
 }
 
-/// A stranger's text on one line, shortened to so many characters.
-fn shown(text: &str, width: usize) -> String {
-    let mut shown = String::new();
-    for (number, c) in text.chars().enumerate() {
-        if number == width {
-            shown.push('…');
-            break;
-        }
-        match c.is_control() {
-            true => shown.extend(c.escape_default()),
-            false => shown.push(c),
-        }
-    }
-    shown
-}
-
 /// `1 entry VERB` or `N entries VERBS`.
 pub(super) fn entries(count: u64, one: &str, several: &str) -> String {
     format!("{} {}", number(count), if count == 1 { one } else { several })
@@ -128,21 +106,6 @@ pub(super) fn entries(count: u64, one: &str, several: &str) -> String {
 /// `1 entry` or `N entries`.
 pub(super) fn number(count: u64) -> String {
     if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
-}
-
-/// A time in UTC, to the second: `2023-11-14T22:13:20Z`.
-fn utc(ms: u64) -> String {
-    let (days, second) = (ms / 86_400_000, ms / 1_000 % 86_400);
-    // From days to a date by eras of 400 years that begin in March, so that a leap day is the last of its year
-    // (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    format!("{:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", era * 400 + year + next, second / 3_600, second / 60 % 60, second % 60)
 }
 
 #[cfg(test)]
@@ -163,16 +126,6 @@ mod tests {
             first_ms: 951_782_400_000,
             last_ms: 1_700_000_000_999,
         }
-    }
-
-    #[test]
-    fn times_are_dates() {
-        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
-        assert_eq!(utc(951_782_400_000), "2000-02-29T00:00:00Z");
-        assert_eq!(utc(1_700_000_000_999), "2023-11-14T22:13:20Z");
-        assert_eq!(utc(4_102_444_799_000), "2099-12-31T23:59:59Z");
-        // Whatever a stranger wrote there.
-        utc(u64::MAX);
     }
 
     #[test]

@@ -25,6 +25,26 @@ pub enum OciError {
         /// As in the manifest.
         reference: String,
     },
+    /// The registry no longer has what a tag was pinned to.
+    #[error(
+        "registry {registry} has no image {digest}, which {reference} meant when this manifest was first prepared: push that image again, name another tag, or set the annotation spinredis.dev/refresh of the app to a new value, so that the tag is asked for again"
+    )]
+    PinGone {
+        /// Host of the registry.
+        registry: String,
+        /// As in the manifest.
+        reference: String,
+        /// What the tag meant.
+        digest: String,
+    },
+    /// Neither the mirror nor the registry gave it.
+    #[error("{error}; before it, its mirror was asked: {of_mirror}")]
+    AfterMirror {
+        /// What the registry did.
+        error: Box<OciError>,
+        /// What the mirror did.
+        of_mirror: Box<OciError>,
+    },
     /// The registry wants other credentials.
     #[error(
         "registry {registry} refuses to give {reference} ({error}): name a Secret with its user and password in imagePullSecrets, or correct the one that is named"
@@ -122,7 +142,10 @@ impl OciError {
         match self {
             OciError::Reference { .. } => Reason::Invalid,
             OciError::DigestMismatch { .. } => Reason::DigestMismatch,
-            OciError::NotFound { .. } | OciError::Denied { .. } | OciError::Unavailable { .. } => Reason::RegistryError,
+            OciError::AfterMirror { error, .. } => error.reason(),
+            OciError::PinGone { .. } | OciError::NotFound { .. } | OciError::Denied { .. } | OciError::Unavailable { .. } => {
+                Reason::RegistryError
+            }
             OciError::SpinApp(_)
             | OciError::Layers { .. }
             | OciError::TooLarge(_)
@@ -170,6 +193,9 @@ pub(super) fn explain(registry: &str, reference: &str, error: OciDistributionErr
             // What rustls says of an answer that is not TLS.
             cause if cause.contains("InvalidContentType") => format!(
                 "it does not speak TLS ({cause}); if it speaks plain HTTP and that is good enough, add {registry} to the registries of the operator's settings with plainHTTP: true, or give --plain-http {registry}"
+            ),
+            cause if cause.contains("UnknownIssuer") => format!(
+                "its certificate is of an authority that is not trusted here ({cause}); if it is a private one, give {registry} a caFile among the registries of the operator's settings"
             ),
             cause => cause,
         }),

@@ -3,19 +3,22 @@
 //! Two kinds of component image are understood: the CNCF's wasm OCI artifact (config `application/vnd.wasm.config.v0+json`,
 //! layer `application/wasm`; tag-runtime.cncf.io/wgs/wasm/deliverables/wasm-oci-artifact) and a bare layer of a wasm media
 //! type. Whole apps are described in [`application`]. Registries speak HTTPS, except those named as plain HTTP in the
-//! configuration. Nothing here reads more than a manifest announces, and no more than its own bounds.
+//! configuration; they may have mirrors, which are asked first. A tag that is pinned is never asked for. Nothing here reads
+//! more than a manifest announces, and no more than its own bounds.
 
 mod application;
+mod endpoint;
 mod error;
 mod manifest;
 mod session;
 
 use oci_client::manifest::{OciDescriptor, OciImageManifest, OciManifest};
-use spinredis_crds::OciSource;
+use spinredis_crds::{OciSource, pins::Pins, registries::RegistrySettings};
 
 use super::{MAX_COMPONENT_BYTES, credentials::Credentials};
 use application::is_application;
 pub use application::{ApplicationImage, MAX_IMAGE_BYTES, MAX_LAYERS};
+use endpoint::Endpoints;
 pub use error::OciError;
 use session::Session;
 
@@ -29,6 +32,10 @@ pub struct Registries {
     pub credentials: Credentials,
     /// Hosts (`HOST` or `HOST:PORT`) that speak plain HTTP.
     pub plain_http: Vec<String>,
+    /// How to reach them, whom to trust, and their mirrors.
+    pub settings: RegistrySettings,
+    /// Digests to fetch in the place of tags.
+    pub pins: Pins,
 }
 
 /// A pulled image.
@@ -43,17 +50,35 @@ pub struct Image {
 impl Registries {
     /// Pulls the image of a component.
     pub async fn pull(&self, source: &OciSource) -> Result<Image, OciError> {
-        let session = Session::open(self, source)?;
-        let (manifest, digest) = session.manifest(source.digest.as_deref()).await?;
-        let layer = component_layer(&manifest, &source.reference)?;
-        Ok(Image { layer: session.blob(layer).await?, digest })
+        let pulled = self.mirror_or_registry(source, async |session| {
+            let (manifest, digest) = session.manifest(source.digest.as_deref()).await?;
+            let layer = component_layer(&manifest, &source.reference)?;
+            Ok(Image { layer: session.blob(layer).await?, digest })
+        });
+        pulled.await
     }
 
     /// Pulls the manifest and the locked app of a whole Spin app. Its layers are had one by one from what this gives.
     pub async fn pull_application(&self, source: &OciSource) -> Result<ApplicationImage, OciError> {
-        let session = Session::open(self, source)?;
-        let (manifest, digest) = session.manifest(source.digest.as_deref()).await?;
-        ApplicationImage::read(session, manifest, digest).await
+        let pulled = self.mirror_or_registry(source, async |session| {
+            let (manifest, digest) = session.manifest(source.digest.as_deref()).await?;
+            ApplicationImage::read(session, manifest, digest).await
+        });
+        pulled.await
+    }
+
+    /// Whatever a mirror does wrong, the registry itself is asked; when both fail, both are named.
+    async fn mirror_or_registry<T>(&self, source: &OciSource, pull: impl AsyncFn(Session) -> Result<T, OciError>) -> Result<T, OciError> {
+        let Endpoints { mirror, own } = Endpoints::of(self, source)?;
+        let Some(mirror) = mirror else { return pull(Session::open(own, source)?).await };
+        let asked = async { pull(Session::open(mirror, source)?).await };
+        let of_mirror = match asked.await {
+            Ok(pulled) => return Ok(pulled),
+            Err(error) => Box::new(error),
+        };
+        tracing::warn!(registry = own.image.registry(), "the mirror did not help, and the registry itself is asked: {of_mirror}");
+        let asked = async { pull(Session::open(own, source)?).await };
+        asked.await.map_err(|error| OciError::AfterMirror { error: Box::new(error), of_mirror })
     }
 }
 

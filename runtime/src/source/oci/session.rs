@@ -4,7 +4,6 @@ use std::{
     future::Future,
     io,
     pin::{Pin, pin},
-    str::FromStr,
     sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -12,7 +11,7 @@ use std::{
 
 use oci_client::{
     Client, Reference,
-    client::{ClientConfig, ClientProtocol},
+    client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol},
     errors::OciDistributionError,
     manifest::{OciDescriptor, OciImageManifest},
     secrets::RegistryAuth,
@@ -21,7 +20,7 @@ use spinredis_crds::OciSource;
 use tokio::io::AsyncWrite;
 
 use super::{
-    Registries,
+    endpoint::Endpoint,
     error::{OciError, explain},
     manifest::Registry,
 };
@@ -47,6 +46,7 @@ pub(super) struct Session {
     http: reqwest::Client,
     scheme: &'static str,
     image: Reference,
+    pinned: Option<String>,
     auth: RegistryAuth,
     /// The image as the manifest writes it, for messages.
     reference: String,
@@ -56,24 +56,28 @@ pub(super) struct Session {
 
 impl Session {
     /// Nothing is sent yet.
-    pub(super) fn open(registries: &Registries, source: &OciSource) -> Result<Self, OciError> {
+    pub(super) fn open(endpoint: Endpoint, source: &OciSource) -> Result<Self, OciError> {
         let reference = source.reference.clone();
-        let image = Reference::from_str(&reference)
-            .map_err(|error| OciError::Reference { reference: reference.clone(), error: error.to_string() })?;
-        let client = Client::new(ClientConfig {
-            protocol: ClientProtocol::HttpsExcept(registries.plain_http.clone()),
+        let Endpoint { image, pinned, plain_http, ca, auth } = endpoint;
+        let failed = |error: OciDistributionError| explain(image.registry(), &reference, error);
+        let extra_root_certificates =
+            ca.iter().map(|pem| Certificate { encoding: CertificateEncoding::Pem, data: pem.clone().into_bytes() }).collect();
+        let client = Client::try_from(ClientConfig {
+            protocol: if plain_http { ClientProtocol::Http } else { ClientProtocol::Https },
             connect_timeout: Some(CONNECT_TIMEOUT),
             read_timeout: Some(READ_TIMEOUT),
             user_agent: USER_AGENT,
+            extra_root_certificates,
             ..ClientConfig::default()
         });
-        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).user_agent(USER_AGENT).build();
-        let http = http.map_err(|error| explain(image.registry(), &reference, error.into()))?;
-        let plain = registries.plain_http.iter().any(|host| host == image.resolve_registry());
-        let scheme = if plain { "http" } else { "https" };
-        let auth = registries.credentials.for_repository(image.registry(), image.repository());
+        let client = client.map_err(failed)?;
+        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).user_agent(USER_AGENT);
+        let trusted = ca.as_deref().map(|pem| reqwest::Certificate::from_pem_bundle(pem.as_bytes())).transpose();
+        let http = trusted.and_then(|trusted| http.tls_certs_merge(trusted.unwrap_or_default()).build());
+        let http = http.map_err(|error| failed(error.into()))?;
+        let scheme = if plain_http { "http" } else { "https" };
         let left = AtomicU64::new(u64::try_from(PULL_TIMEOUT.as_millis()).unwrap_or(u64::MAX));
-        Ok(Self { client, http, scheme, image, auth, reference, left })
+        Ok(Self { client, http, scheme, image, pinned, auth, reference, left })
     }
 
     /// The image as the manifest writes it.
@@ -84,11 +88,19 @@ impl Session {
     /// The image's manifest and its digest, which must be the wanted one when there is one.
     pub(super) async fn manifest(&self, wanted: Option<&str>) -> Result<(OciImageManifest, String), OciError> {
         let registry = Registry { client: &self.client, http: &self.http, scheme: self.scheme, auth: &self.auth };
-        let (manifest, found) = self.timed(0, registry.manifest(&self.image)).await?;
+        let (manifest, found) = self.timed(0, registry.manifest(&self.image)).await.map_err(|error| self.about_pin(error))?;
         if let Some(wanted) = wanted.filter(|wanted| **wanted != found) {
             return Err(OciError::DigestMismatch { reference: self.reference.clone(), found, wanted: wanted.to_owned() });
         }
         Ok((manifest, found))
+    }
+
+    /// A tag that was not found is wrong in the manifest; a pin that was not found is gone from the registry.
+    fn about_pin(&self, error: OciError) -> OciError {
+        match (error, &self.pinned) {
+            (OciError::NotFound { registry, reference }, Some(digest)) => OciError::PinGone { registry, reference, digest: digest.clone() },
+            (error, _) => error,
+        }
     }
 
     /// A blob of the image. It has the digest and at most the size that its descriptor announces; the size itself is the
