@@ -1,3 +1,4 @@
+#!/bin/sh
 # The end-to-end test of `helm test`, in a pod that has sh, sleep and redis-cli and nothing else: waits until the app APP is
 # subscribed at REDIS, publishes a message, and waits until its handler has kept it. Each takes SECONDS_TO_WAIT at most.
 set -u
