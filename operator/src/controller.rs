@@ -171,8 +171,7 @@ impl Watches {
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let api = self.scope.api::<PartialObjectMeta<K>>(&self.context.client);
-        let config = labels.map_or_else(watcher::Config::default, |labels| watcher::Config::default().labels(labels));
-        let watch = watcher(api, config).default_backoff().touched_objects();
+        let watch = watcher(api, selecting(labels)).default_backoff().touched_objects();
         surviving(watch, kind, self.context.clone()).map(Ok)
     }
 
@@ -182,8 +181,7 @@ impl Watches {
         labels: Option<&str>,
         kind: &'static str,
     ) -> impl Stream<Item = (watcher::Event<Stored<K>>, Vec<Stored<K>>)> + Send + use<K> {
-        let config = labels.map_or_else(watcher::Config::default, |labels| watcher::Config::default().labels(labels));
-        let watch = watcher(self.scope.api::<Stored<K>>(&self.context.client), config).default_backoff();
+        let watch = watcher(self.scope.api::<Stored<K>>(&self.context.client), selecting(labels)).default_backoff();
         let (context, scope) = (self.context.clone(), self.scope.clone());
         let mut has_listed = false;
         surviving(watch, kind, context.clone()).map(move |event| {
@@ -217,6 +215,11 @@ fn applied(watch: impl Stream<Item = watcher::Result<watcher::Event<App>>> + Sen
             Err(error) => vec![Err(error)],
         })
     })
+}
+
+/// Everything, or what these labels select.
+fn selecting(labels: Option<&str>) -> watcher::Config {
+    labels.map_or_else(watcher::Config::default, |labels| watcher::Config::default().labels(labels))
 }
 
 fn without_labels(metadata: ObjectMeta) -> ObjectMeta {

@@ -134,9 +134,8 @@ pub async fn apply(app: &Validated, children: Children, is_edit: bool, context: 
     // All before any is written: an app whose name is taken leaves nothing behind.
     let (config_map, deployment, budget, policy) =
         futures::try_join!(config_maps.look(), deployments.look(), budgets.look(), policies.look())?;
-    let pods = context.watched.of_app::<Pod>(app.namespace(), app.name());
     if let Some(wanted) = policies.wanted_mut()
-        && old_pods::may_run(&deployments.wanted, deployment.as_ref(), &pods)
+        && old_pods::may_run(&deployments.wanted, deployment.as_ref(), &context.watched.of_app::<Pod>(app.namespace(), app.name()))
     {
         match &policy {
             Some(live) => old_pods::keep_rules(wanted, Some(live)),
