@@ -7,5 +7,8 @@ mod faults;
 mod hanging;
 mod killed;
 mod restart;
+mod restored;
 mod storms;
+mod uncollected;
+mod unreadable;
 mod world;
