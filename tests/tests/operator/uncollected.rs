@@ -36,7 +36,7 @@ async fn make_ready(world: &World, namespace: &str) -> DynamicObject {
         "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
     }});
     deployments(world, namespace).patch_status("shop", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
-    assert_status(world, namespace, "1 of 1 replica is subscribed").await;
+    assert_status(world, namespace, "subscribed to 1 channel").await;
     deployment
 }
 
