@@ -1,0 +1,155 @@
+-- Everything that changes a group of replicas, in one place and at once: a script runs alone on its server, so the change and the
+-- marker that tells of it stand at one place in the order of messages.
+--
+-- KEYS[1]  the group: a hash
+--            birth       "<run id>-<microseconds>" of when this hash began: after a restart or a failover nobody has a place in
+--                        the order any more, and after a FLUSHALL nobody is known
+--            last        when this script ran last, ms
+--            epoch       number of the last marker
+--            list        the members that it named: "id set id set ..."
+--            m:<id>      "<last beat, ms> <in|out> <set> <expiry, ms> <report>"
+--            s:<set>     what a set of subscriptions holds
+-- ARGV     operation, id, control channel, signing key, expiry in ms, set, report, birth and epoch as the caller knows them, text of the set
+--            join    from the marker that follows on it is a member; also what one does whose group was forgotten while its connection
+--                    lived
+--            beat    it lives, and this is its report
+--            leave   from the marker that follows on it owns nothing new; it beats until it says final
+--            cut     the same, and others do what its report says that it has not seen
+--            return  it only finishes what it owned, in a group that has forgotten it
+--            final   everything it owned is finished
+--            gave    it stops; others do what its report says that it has not finished
+-- Returns  "known|unknown|reborn <birth> <epoch>", then a line for each record: "<id> <in|out> <ms since its beat> <report>"
+local group = KEYS[1]
+local operation, id, channel, key, expiry = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local set, report, birth, epoch, text = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9]) or 0, ARGV[10]
+
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '-'
+
+local fields, stored, records, sets = redis.call('HGETALL', group), {}, {}, {}
+for place = 1, #fields, 2 do
+  stored[fields[place]] = fields[place + 1]
+end
+if stored.birth == nil or string.match(stored.birth, '^%w+') ~= run then
+  redis.call('DEL', group)
+  stored = { birth = run .. '-' .. time[1] .. string.format('%06d', tonumber(time[2])), epoch = '0', list = '' }
+  redis.call('HSET', group, 'birth', stored.birth, 'list', '')
+end
+-- Nobody ran this for so long: the server stood still, or its clock was moved. That is nobody's death.
+local stillness = now - (tonumber(stored.last) or now)
+if stillness >= 0 and stillness <= expiry / 2 then
+  stillness = 0
+end
+for field, value in pairs(stored) do
+  local name = string.match(field, '^m:(.+)$')
+  if name then
+    local beat, state, of, patience, told = string.match(value, '^(%d+) (%a+) (%w+) (%d+) (%S+)$')
+    if beat then
+      records[name] = { beat = tonumber(beat) + stillness, state = state, set = of, expiry = tonumber(patience), report = told }
+    else
+      redis.call('HDEL', group, field) -- nobody of ours wrote that
+    end
+  elseif string.sub(field, 1, 2) == 's:' then
+    sets[string.sub(field, 3)] = value
+  end
+end
+-- Epochs only go up, also past those that a FLUSHALL has made the server forget.
+local last = math.max(tonumber(stored.epoch) or 0, epoch)
+
+local departed = {}
+local function depart(name, how, told)
+  records[name] = nil
+  redis.call('HDEL', group, 'm:' .. name)
+  table.insert(departed, 'departed ' .. name .. ' ' .. how .. ' ' .. told)
+end
+
+local mine = records[id]
+local status = 'known'
+if mine == nil then
+  if operation == 'join' then
+    mine = { state = 'in', set = set }
+  elseif birth ~= stored.birth then
+    status = 'reborn' -- the caller says next what it is: a member still, or one that finishes
+  elseif operation == 'return' then
+    mine = { state = 'out', set = set }
+  else
+    status = 'unknown' -- it was removed, and what it had not finished is done by others
+  end
+end
+if mine and (operation == 'final' or operation == 'gave') then
+  depart(id, operation, report)
+elseif mine then
+  if operation == 'join' and text ~= '' and sets[set] == nil then
+    sets[set] = text
+    redis.call('HSET', group, 's:' .. set, text)
+  elseif operation == 'cut' and mine.state == 'in' then
+    table.insert(departed, 'departed ' .. id .. ' cut ' .. report)
+  end
+  if operation == 'leave' or operation == 'cut' then
+    mine.state = 'out'
+  end
+  mine.beat, mine.expiry, mine.report, mine.changed = now, expiry, report, true
+  records[id] = mine
+end
+
+local names = {}
+for name, record in pairs(records) do
+  if now - record.beat > record.expiry then
+    depart(name, 'died', record.report)
+  else
+    table.insert(names, name)
+    if record.changed or stillness ~= 0 then
+      local value = string.format('%d %s %s %d %s', record.beat, record.state, record.set, record.expiry, record.report)
+      redis.call('HSET', group, 'm:' .. name, value)
+    end
+  end
+end
+table.sort(names)
+
+local members, used, kinds = {}, {}, 0
+for _, name in ipairs(names) do
+  if records[name].state == 'in' then
+    table.insert(members, name .. ' ' .. records[name].set)
+  end
+  used[records[name].set] = true
+end
+local list = table.concat(members, ' ')
+if list ~= stored.list or #departed > 0 then
+  last = last + 1
+  local lines = { 'epoch ' .. last }
+  for _, member in ipairs(members) do
+    table.insert(lines, 'member ' .. member)
+  end
+  for name, of in string.gmatch(stored.list, '(%S+) (%S+)') do
+    table.insert(lines, 'before ' .. name .. ' ' .. of)
+    used[of] = true
+  end
+  for _, line in ipairs(departed) do
+    table.insert(lines, line)
+  end
+  for of in pairs(used) do
+    kinds = kinds + 1
+  end
+  -- Who has the same subscriptions as all others need not be told what they are.
+  for of, content in pairs(sets) do
+    if used[of] and kinds > 1 then
+      table.insert(lines, 'set ' .. of .. ' ' .. content)
+    elseif not used[of] then
+      redis.call('HDEL', group, 's:' .. of)
+    end
+  end
+  local body = table.concat(lines, '\n') .. '\n'
+  redis.call('HSET', group, 'list', list)
+  redis.call('PUBLISH', channel, redis.sha1hex(key .. body) .. '\n' .. body)
+end
+redis.call('HSET', group, 'epoch', last, 'last', now)
+-- What nobody beats for is forgotten.
+redis.call('PEXPIRE', group, math.max(60000, expiry * 20))
+
+local answer = { status .. ' ' .. stored.birth .. ' ' .. last }
+for _, name in ipairs(names) do
+  local record = records[name]
+  table.insert(answer, name .. ' ' .. record.state .. ' ' .. (now - record.beat) .. ' ' .. record.report)
+end
+return table.concat(answer, '\n') .. '\n'
