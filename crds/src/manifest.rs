@@ -15,6 +15,7 @@ use crate::{
     connection::{Connection, Trigger},
     defaults, quantity,
     reference::Reference,
+    sharing::{Delivery, Sharing},
     store::KeyValueStore,
     variable::Variable,
 };
@@ -71,6 +72,12 @@ pub struct ManifestSpec {
     /// How long a stopping pod may finish the messages it has received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<String>,
+    /// What several replicas do with one message.
+    #[serde(default, skip_serializing_if = "Delivery::is_each_replica")]
+    pub delivery: Delivery,
+    /// How replicas that share messages watch over each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<Sharing>,
 }
 
 fn default_namespace() -> String {
@@ -184,6 +191,7 @@ impl SpinRedisAppSpec {
 impl ManifestSpec {
     /// What the runtime reads of an app.
     pub fn of(spec: &SpinRedisAppSpec) -> Self {
+        let delivery = spec.effective_delivery();
         Self {
             trigger: spec.trigger.clone(),
             application: spec.application.clone(),
@@ -191,6 +199,8 @@ impl ManifestSpec {
             variables: spec.variables.clone(),
             key_value_stores: spec.key_value_stores.clone(),
             drain: spec.drain.clone(),
+            delivery,
+            sharing: spec.sharing.clone().filter(|_| delivery.is_shared()),
         }
     }
 
