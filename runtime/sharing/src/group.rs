@@ -143,6 +143,11 @@ impl<T: Parcel> Group<T> {
         &self.id
     }
 
+    /// What it subscribes to, and the same by its numbers.
+    pub fn subscriptions(&self) -> (&Subscriptions, &[Print]) {
+        (&self.own, &self.prints)
+    }
+
     /// Where it stands.
     pub fn stage(&self) -> Stage {
         self.stage

@@ -168,6 +168,11 @@ impl Progress {
         self.inner().frozen = true;
     }
 
+    /// Whether it is left to others.
+    pub fn is_frozen(&self) -> bool {
+        self.inner().frozen
+    }
+
     /// From now on the end of the last message is told at once.
     pub fn watch(&self) {
         self.inner().watched = true;

@@ -5,10 +5,17 @@
 
 use std::time::Duration;
 
+use sha1::{Digest, Sha1};
+
 use crate::wire::Report;
 
 /// The script. It is sent once and then called by its SHA-1, as `EVALSHA` wants it.
 pub const TEXT: &str = include_str!("group.lua");
+
+/// Its SHA-1 in hexadecimal digits.
+pub fn name() -> String {
+    crate::wire::hex(&Sha1::digest(TEXT))
+}
 
 /// What a replica asks of its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -102,10 +102,11 @@ impl Spinredis {
         let receiver = Receiver {
             server: Connection { address: Some(address.to_owned()), ..Connection::default() },
             references: Arc::default(),
-            routes,
+            routes: Arc::new(routes),
             state: state.clone(),
             client_name: "bench".to_owned(),
             max_message_bytes: 8 << 20,
+            sharing: None,
         };
         let shutdown = CancellationToken::new();
         receive.spawn(receiver.run(shutdown.clone()));
