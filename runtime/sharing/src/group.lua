@@ -46,7 +46,8 @@ for field, value in pairs(stored) do
   if name then
     local beat, state, of, patience, told = string.match(value, '^(%d+) (%a+) (%w+) (%d+) (%S+)$')
     if beat then
-      records[name] = { beat = tonumber(beat) + stillness, state = state, set = of, expiry = tonumber(patience), report = told }
+      -- A beat of the future counts as one of now: it must not keep anybody for ever.
+      records[name] = { beat = math.min(tonumber(beat) + stillness, now), state = state, set = of, expiry = tonumber(patience), report = told }
     else
       redis.call('HDEL', group, field) -- nobody of ours wrote that
     end

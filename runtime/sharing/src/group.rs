@@ -268,7 +268,8 @@ impl<T: Parcel> Group<T> {
             return false;
         }
         match self.stage {
-            Stage::Outside if is_named => self.first = marker.epoch,
+            // Also one that a marker has left out, and that has joined again since: a FLUSHALL brings members back one by one.
+            Stage::Outside | Stage::Left if is_named => self.first = marker.epoch,
             Stage::Member => {}
             Stage::Left if marker.departed.iter().any(|departed| departed.id == self.id && departed.how == Departure::Died) => {
                 self.expelled();
@@ -288,11 +289,11 @@ impl<T: Parcel> Group<T> {
         if epoch.members.any_ordered() || self.unsettled.iter().any(|epoch| epoch.members.any_ordered()) {
             self.unsettled.push(epoch.clone());
         }
-        let was_outside = std::mem::replace(&mut self.stage, if is_named { Stage::Member } else { Stage::Left }) == Stage::Outside;
+        let was_member = std::mem::replace(&mut self.stage, if is_named { Stage::Member } else { Stage::Left }) == Stage::Member;
         if !is_named {
             self.ring.clear();
             self.progress.watch();
-        } else if !was_outside {
+        } else if was_member {
             marker.departed.iter().for_each(|departed| self.depart(departed, &epoch));
         }
         true

@@ -408,6 +408,9 @@ impl Sharing {
                         stay.next = Operation::Beat;
                     }
                     stay.group.reply(reply, sent.0);
+                    if is_current && stay.group.stage() == Stage::Member {
+                        self.announce(stay.group.members(), self.state.share_taken(stay.group.members()));
+                    }
                     let behind =
                         stay.group.stage() == Stage::Member && reply.epoch > stay.group.epoch() || stay.group.stage() == Stage::Outside;
                     stay.behind = behind.then(|| stay.behind.unwrap_or_else(Instant::now));
@@ -461,9 +464,11 @@ impl Sharing {
 
     /// Stays that own nothing new and have finished everything say so.
     pub(super) fn finish_former(&self, desk: &mut Desk) {
-        let stopping = self.stopping.load(Ordering::Acquire);
-        for stay in desk.current.iter_mut().chain(&mut desk.former) {
-            let has_left = stay.group.stage() == Stage::Left || stopping;
+        let stopping = self.stopping.load(Ordering::Acquire) || desk.is_leaving;
+        // The present stay may have been left out by a marker and be on its way back.
+        let present = desk.current.iter_mut().filter(|_| stopping);
+        for stay in present.chain(&mut desk.former) {
+            let has_left = stay.group.stage() == Stage::Left || self.stopping.load(Ordering::Acquire);
             if has_left && stay.next == Operation::Beat && stay.group.is_finished() {
                 stay.next = Operation::Final;
                 self.wake.notify_one();

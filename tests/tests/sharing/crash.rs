@@ -86,7 +86,7 @@ fn a_message_that_kills_whoever_handles_it_becomes_a_dead_letter_and_the_others_
                 return Ok(None);
             }
             let lines = replicas.holders();
-            lines.into_iter().next().map(Some).ok_or_else(|| "nobody has it".to_owned())
+            lines.into_iter().next().map(Some).ok_or_else(|| format!("nobody has it\n{}", replicas.logs()))
         });
         let Some(holder) = holder else { break };
         replicas.kill(&holder);
