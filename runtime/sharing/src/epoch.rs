@@ -114,21 +114,14 @@ pub struct Epoch {
     pub members: Arc<Members>,
     /// The members up to it.
     pub before: Arc<Members>,
-    /// Those of them that departed with something unfinished.
-    pub orphaning: BTreeSet<Id>,
 }
 
 impl Epoch {
-    /// Reads a marker with the eyes of a replica with these subscriptions.
-    pub fn new(marker: &Marker, own: &Subscriptions, subscriptions: &[Print]) -> Self {
+    /// Reads a marker with the eyes of a replica with these subscriptions. Who knows the members `before` need not be told.
+    pub fn new(marker: &Marker, before: Option<Arc<Members>>, own: &Subscriptions, subscriptions: &[Print]) -> Self {
         let members = |named| Arc::new(Members::new(named, &marker.sets, own, subscriptions));
-        let orphaning = marker.departed.iter().filter(|departed| departed.how != crate::wire::Departure::Final);
-        Self {
-            number: marker.epoch,
-            members: members(&marker.members),
-            before: members(&marker.before),
-            orphaning: orphaning.map(|departed| departed.id.clone()).collect(),
-        }
+        let before = before.unwrap_or_else(|| members(&marker.before));
+        Self { number: marker.epoch, members: members(&marker.members), before }
     }
 }
 

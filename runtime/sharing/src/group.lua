@@ -7,21 +7,22 @@
 --            last        when this script ran last, ms
 --            epoch       number of the last marker
 --            list        the members that it named: "id set id set ..."
---            m:<id>      "<last beat, ms> <in|out> <set> <expiry, ms> <report>"
+--            m:<id>      "<last beat, ms> <in|out|cut|lost> <set> <expiry, ms> <report>"
 --            s:<set>     what a set of subscriptions holds
--- ARGV     operation, id, control channel, signing key, expiry in ms, set, report, birth and epoch as the caller knows them, text of the set
+-- ARGV     operation, id, control channel, signing key, expiry in ms, set, report, birth and epoch as the caller knows them, text of the set,
+--          "id report id report ..." of those that were known to one whose group was forgotten: they may be dead by now
 --            join    from the marker that follows on it is a member; also what one does whose group was forgotten while its connection
 --                    lived
 --            beat    it lives, and this is its report
 --            leave   from the marker that follows on it owns nothing new; it beats until it says final
 --            cut     the same, and others do what its report says that it has not seen
---            return  it only finishes what it owned, in a group that has forgotten it
+--            return  it only finishes what it owned, in a group that has forgotten it; one that was cut off says so again after it
 --            final   everything it owned is finished
 --            gave    it stops; others do what its report says that it has not finished
--- Returns  "known|unknown|reborn <birth> <epoch>", then a line for each record: "<id> <in|out> <ms since its beat> <report>"
+-- Returns  "known|unknown|reborn <birth> <epoch>", then a line for each record: "<id> <in|out|cut|lost> <ms since its beat> <report>"
 local group = KEYS[1]
 local operation, id, channel, key, expiry = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local set, report, birth, epoch, text = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9]) or 0, ARGV[10]
+local set, report, birth, epoch, text, known = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9]) or 0, ARGV[10], ARGV[11]
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -33,7 +34,7 @@ for place = 1, #fields, 2 do
 end
 if stored.birth == nil or string.match(stored.birth, '^%w+') ~= run then
   redis.call('DEL', group)
-  stored = { birth = run .. '-' .. time[1] .. string.format('%06d', tonumber(time[2])), epoch = '0', list = '' }
+  stored = { birth = run .. '-' .. time[1] .. string.format('%06d', tonumber(time[2])), list = '' }
   redis.call('HSET', group, 'birth', stored.birth, 'list', '')
 end
 -- Nobody ran this for so long: the server stood still, or its clock was moved. That is nobody's death.
@@ -55,8 +56,9 @@ for field, value in pairs(stored) do
     sets[string.sub(field, 3)] = value
   end
 end
--- Epochs only go up, also past those that a FLUSHALL has made the server forget.
-local last = math.max(tonumber(stored.epoch) or 0, epoch)
+-- Epochs only go up, also past those that a FLUSHALL has made the server forget, whoever comes first after it: so the first one is
+-- the time.
+local last = math.max(tonumber(stored.epoch) or now, epoch)
 
 local departed = {}
 local function depart(name, how, told)
@@ -65,17 +67,22 @@ local function depart(name, how, told)
   table.insert(departed, 'departed ' .. name .. ' ' .. how .. ' ' .. told)
 end
 
-local mine = records[id]
+local mine, returned = records[id], nil
 local status = 'known'
-if mine == nil then
+if mine == nil or mine.state == 'lost' then
   if operation == 'join' then
     mine = { state = 'in', set = set }
-  elseif birth ~= stored.birth then
-    status = 'reborn' -- the caller says next what it is: a member still, or one that finishes
+  elseif birth ~= stored.birth or (mine and operation ~= 'return') then
+    status, mine = 'reborn', nil -- the caller says next what it is: a member still, or one that finishes
   elseif operation == 'return' then
     mine = { state = 'out', set = set }
+    returned = id .. ' ' .. set
   else
     status = 'unknown' -- it was removed, and what it had not finished is done by others
+  end
+  -- Whoever is not heard of again is dead, and others do what it had not finished.
+  for name, told in string.gmatch(mine and known or '', '(%S+) (%S+)') do
+    records[name] = records[name] or { beat = now, state = 'lost', set = set, expiry = expiry, report = told, changed = true }
   end
 end
 if mine and (operation == 'final' or operation == 'gave') then
@@ -84,10 +91,11 @@ elseif mine then
   if operation == 'join' and text ~= '' and sets[set] == nil then
     sets[set] = text
     redis.call('HSET', group, 's:' .. set, text)
-  elseif operation == 'cut' and mine.state == 'in' then
+  elseif operation == 'cut' and mine.state ~= 'cut' then
+    -- Also one that leaves may not have received all that it owned before its marker.
+    mine.state = 'cut'
     table.insert(departed, 'departed ' .. id .. ' cut ' .. report)
-  end
-  if operation == 'leave' or operation == 'cut' then
+  elseif operation == 'leave' and mine.state == 'in' then
     mine.state = 'out'
   end
   mine.beat, mine.expiry, mine.report, mine.changed = now, expiry, report, true
@@ -116,7 +124,7 @@ for _, name in ipairs(names) do
   used[records[name].set] = true
 end
 local list = table.concat(members, ' ')
-if list ~= stored.list or #departed > 0 then
+if list ~= stored.list or #departed > 0 or returned then
   last = last + 1
   local lines = { 'epoch ' .. last }
   for _, member in ipairs(members) do
@@ -125,6 +133,11 @@ if list ~= stored.list or #departed > 0 then
   for name, of in string.gmatch(stored.list, '(%S+) (%S+)') do
     table.insert(lines, 'before ' .. name .. ' ' .. of)
     used[of] = true
+  end
+  if returned then
+    -- The hash had forgotten that it was one; the marker tells it that it is one no more.
+    table.insert(lines, 'before ' .. returned)
+    used[set] = true
   end
   for _, line in ipairs(departed) do
     table.insert(lines, line)

@@ -17,7 +17,7 @@ use crate::{
     progress::{Claim, Progress},
     ring::{Entry, Parcel, Ring},
     share::{Print, Subscriptions, channel_key, content_key},
-    wire::{Departed, Departure, Marker, Place, Record, Reply, Report, Standing},
+    wire::{Departed, Departure, Marker, Named, Place, Record, Reply, Report, Standing},
 };
 
 /// Where a replica stands in its group.
@@ -78,6 +78,10 @@ pub struct Group<T> {
     first: u64,
     /// Epochs before which somebody may have something unfinished.
     unsettled: Vec<Arc<Epoch>>,
+    /// Who departed since the oldest of those, and whether others took something over.
+    gone: HashMap<Id, bool>,
+    /// The last marker at which others took something over.
+    orphaned: u64,
     /// What others told last.
     reports: HashMap<Id, Report>,
     /// Who is a member and who only finishes, as Redis last said.
@@ -126,6 +130,8 @@ impl<T: Parcel> Group<T> {
             current: None,
             first: 0,
             unsettled: Vec::new(),
+            gone: HashMap::new(),
+            orphaned: 0,
             reports: HashMap::new(),
             records: Vec::new(),
             replied: 0,
@@ -171,6 +177,12 @@ impl<T: Parcel> Group<T> {
     /// All who beat, as Redis last said.
     pub fn records(&self) -> &[Record] {
         &self.records
+    }
+
+    /// Who else was known, with what they last told: for a group that has forgotten them ([`Call::known`](crate::script::Call)).
+    pub fn known(&self) -> String {
+        let others = self.records.iter().filter(|record| record.id != self.id);
+        others.map(|record| format!("{} {}", record.id, record.report.text())).collect::<Vec<_>>().join(" ")
     }
 
     /// What happened so far.
@@ -219,7 +231,10 @@ impl<T: Parcel> Group<T> {
             self.counts.others += 1;
             if let Some(owner) = epoch.members.class(subscription).owner(key) {
                 let parcel = make();
-                self.ring.push(owner, Entry { place, epoch: epoch.clone(), subscription, key, crashes: 0, taken_over: None, parcel });
+                self.ring.push(
+                    owner,
+                    Entry { place, epoch: epoch.clone(), subscription, key, crashes: 0, taken_over: None, after: None, parcel },
+                );
             }
             return Taken::Kept;
         };
@@ -262,41 +277,63 @@ impl<T: Parcel> Group<T> {
 
     /// A marker was received. Returns whether it changes anything for this replica.
     pub fn marker(&mut self, marker: &Marker) -> bool {
-        let is_named = marker.members.iter().any(|member| member.id == self.id);
+        let names = |named: &[Named]| named.iter().any(|member| member.id == self.id);
+        let (is_named, was_named) = (names(&marker.members), names(&marker.before));
         // An old one that a stranger repeats counts for nothing.
         if marker.epoch <= self.number {
             return false;
         }
-        match self.stage {
-            // Also one that a marker has left out, and that has joined again since: a FLUSHALL brings members back one by one.
-            Stage::Outside | Stage::Left if is_named => self.first = marker.epoch,
-            Stage::Member => {}
-            Stage::Left if marker.departed.iter().any(|departed| departed.id == self.id && departed.how == Departure::Died) => {
-                self.expelled();
-                return true;
-            }
-            Stage::Outside | Stage::Left | Stage::Expelled => return false,
-        }
-        if !is_named && marker.departed.iter().any(|departed| departed.id == self.id) {
+        let mut departed = marker.departed.iter().filter(|departed| departed.id == self.id);
+        let is_removed = match self.stage {
+            Stage::Left => departed.any(|departed| departed.how == Departure::Died),
+            Stage::Outside | Stage::Member => !is_named && departed.next().is_some(),
+            Stage::Expelled => false,
+        };
+        if is_removed {
             self.expelled();
             return true;
         }
+        let was_member = self.stage == Stage::Member;
+        let is_new = self.current.is_none();
+        if matches!(self.stage, Stage::Left | Stage::Expelled) || (is_new && !is_named) {
+            return false;
+        }
+        if is_named && !was_member {
+            self.first = marker.epoch;
+        }
         self.number = marker.epoch;
         self.progress.begin(marker.epoch);
-        let epoch = Arc::new(Epoch::new(marker, &self.own, &self.prints));
+        let before = self.current.as_ref().filter(|_| was_member).map(|epoch| epoch.members.clone());
+        let epoch = Arc::new(Epoch::new(marker, before, &self.own, &self.prints));
         self.current = Some(epoch.clone());
         self.calm = false;
         if epoch.members.any_ordered() || self.unsettled.iter().any(|epoch| epoch.members.any_ordered()) {
             self.unsettled.push(epoch.clone());
         }
-        let was_member = std::mem::replace(&mut self.stage, if is_named { Stage::Member } else { Stage::Left }) == Stage::Member;
-        if !is_named {
+        self.stage = match (is_named, was_named) {
+            (true, _) => Stage::Member,
+            (false, true) => Stage::Left,
+            // A group that has forgotten everything has begun anew. What it does not know goes on: the ring is needed still.
+            (false, false) => Stage::Outside,
+        };
+        marker.departed.iter().for_each(|departed| self.gone_with(departed, marker.epoch));
+        if self.stage == Stage::Left {
             self.ring.clear();
-            self.progress.watch();
-        } else if was_member {
+            self.progress.leave();
+        } else if !is_new {
             marker.departed.iter().for_each(|departed| self.depart(departed, &epoch));
         }
+        self.release();
         true
+    }
+
+    /// Remembers who departed, for those who wait for it.
+    fn gone_with(&mut self, departed: &Departed, epoch: u64) {
+        let is_orphaning = departed.how != Departure::Final;
+        if is_orphaning {
+            self.orphaned = epoch;
+        }
+        *self.gone.entry(departed.id.clone()).or_default() |= is_orphaning;
     }
 
     /// Sees to what a member leaves behind.
@@ -310,31 +347,28 @@ impl<T: Parcel> Group<T> {
             let class = entry.epoch.members.class(entry.subscription);
             let heir = class.owner_among(entry.key, |id| now.members.ids().contains(id)).cloned();
             match heir {
-                Some(heir) if heir == self.id => self.replay(entry, now, (*how == Departure::Cut).then_some(id)),
+                Some(heir) if heir == self.id => self.replay(entry),
                 Some(heir) => {
                     entry.taken_over = Some(now.number);
                     self.ring.push(&heir, entry);
                 }
-                // Cannot be: whoever has the entry is one that may inherit it.
+                // All who have it have departed.
                 None => {}
             }
         }
     }
 
-    fn replay(&mut self, entry: Entry<T>, now: &Arc<Epoch>, cut: Option<&Id>) {
+    fn replay(&mut self, entry: Entry<T>) {
         self.counts.replayed += 1;
         let is_careful = entry.is_careful();
-        let claim = self.progress.take_over(is_careful);
-        let Entry { place, epoch, subscription, key, crashes, parcel, .. } = entry;
-        // Whose order counts has its channel for a key.
-        let is_ordered = epoch.members.is_ordered(subscription);
+        let claim = self.progress.take_over(entry.place.epoch, is_careful);
+        let Entry { place, epoch, subscription, key, crashes, after, parcel, .. } = entry;
         if is_careful {
             self.careful.waiting.push_back((place, key, Delivery { parcel, claim, crashes }));
-        } else if is_ordered {
-            let after = cut.map(|id| (id.clone(), now.number));
+        } else if epoch.members.is_ordered(subscription) {
+            // Whose order counts has its channel for a key.
             let bytes = parcel.bytes();
             self.held.push(Item { channel: key, epoch: place.epoch, subscription, key, after, parcel, claim, crashes, bytes });
-            self.release();
         } else {
             self.ready.push(Delivery { parcel, claim, crashes });
         }
@@ -355,8 +389,11 @@ impl<T: Parcel> Group<T> {
         for (id, report) in &self.reports {
             self.ring.finished(id, report);
         }
-        let (reports, replied) = (&self.reports, self.replied);
-        self.unsettled.retain(|epoch| replied < epoch.number || reports.values().any(|report| !report.has_replayed(epoch.number)));
+        let unsettled = std::mem::take(&mut self.unsettled);
+        self.unsettled = unsettled.into_iter().filter(|epoch| !self.all_settled_before(epoch.number)).collect();
+        if self.unsettled.is_empty() {
+            self.gone.clear();
+        }
         self.go_on_carefully(sent);
         self.release();
         self.calm = self.unsettled.is_empty() && self.held.len() == 0 && self.careful.is_empty() && self.stage == Stage::Member;
@@ -396,34 +433,45 @@ impl<T: Parcel> Group<T> {
 
     /// Whether no earlier message of the same channel can be unfinished elsewhere. `asked` remembers what does not depend on
     /// the message, by epoch.
-    fn may_go(&self, item: &Item<T>, asked: &mut HashMap<u64, (bool, bool)>) -> bool {
+    ///
+    /// Nothing waits for what was published in a later epoch, so no two replicas wait for each other.
+    fn may_go(&self, item: &Item<T>, asked: &mut HashMap<u64, bool>) -> bool {
         if self.careful.has(item.channel) {
             return false;
         }
-        if let Some((id, epoch)) = &item.after
-            && self.reports.get(id).is_some_and(|report| !report.is_settled_before(*epoch))
-        {
+        if item.after.as_ref().and_then(|id| self.reports.get(id)).is_some_and(|report| !report.is_settled_before(item.epoch + 1)) {
             return false;
         }
+        let mut all_settled_before = |epoch| *asked.entry(epoch).or_insert_with(|| self.all_settled_before(epoch));
         self.unsettled.iter().filter(|epoch| epoch.number <= item.epoch).all(|epoch| {
             if self.replied < epoch.number {
                 return false;
             }
-            let (prior, replayed) = *asked.entry(epoch.number).or_insert_with(|| {
-                let all = |is: &dyn Fn(&Report) -> bool| self.reports.values().all(is);
-                let prior = epoch.number - 1;
-                (all(&|report| report.is_settled_before(prior)), all(&|report| report.has_replayed(epoch.number)))
-            });
             // What was before this stay began is not known here, so everybody has to have settled it.
-            if epoch.number == self.first && !prior {
+            if epoch.number == self.first && !all_settled_before(epoch.number - 1) {
                 return false;
             }
             match epoch.before.class(item.subscription).owner(item.key) {
-                Some(id) if epoch.orphaning.contains(id) => replayed,
-                Some(id) if *id != self.id => self.reports.get(id).is_none_or(|report| report.is_settled_before(epoch.number)),
+                Some(id) if *id != self.id => match (self.gone.get(id), self.reports.get(id)) {
+                    (None, Some(report)) => report.is_settled_before(epoch.number),
+                    (Some(false), _) => true,
+                    // Others took over what it had, or a marker on its way says who does.
+                    _ => all_settled_before(epoch.number),
+                },
                 _ => true,
             }
         })
+    }
+
+    /// Whether everything published before this epoch is finished, by whoever had it at last.
+    fn all_settled_before(&self, epoch: u64) -> bool {
+        // Who has seen this marker counts all that it has taken over. One that has left sees no more markers.
+        let (is_current, seen) = match self.stage {
+            Stage::Left => (true, self.replied),
+            _ => (self.replied <= self.number, self.orphaned.max(self.first)),
+        };
+        let settled = |record: &Record| record.report.is_settled_before(epoch) && (record.is_cut || record.report.seen_epoch >= seen);
+        self.replied >= epoch && is_current && self.records.iter().all(|record| record.id == self.id || settled(record))
     }
 
     /// What is to be handled now, in the order it is to be.
@@ -434,6 +482,7 @@ impl<T: Parcel> Group<T> {
     /// The connection has lost its place in the order: nothing new is owned, and what was received goes on.
     pub fn cut(&mut self) {
         if matches!(self.stage, Stage::Outside | Stage::Member) {
+            // What it has seen stays in its report as it is: others need it.
             self.stage = Stage::Left;
             self.ring.clear();
             self.progress.watch();

@@ -8,14 +8,14 @@ use crate::{Id, progress::Claim};
 pub struct Item<T> {
     /// Its channel: nothing of one channel overtakes.
     pub channel: u64,
-    /// Who had it before may be found in the epochs up to this one.
+    /// The epoch it was published in.
     pub epoch: u64,
     /// The subscription it came by.
     pub subscription: usize,
     /// What decides whose it is.
     pub key: u64,
-    /// This member finishes an earlier one, and is done when it has settled everything before the epoch of this number.
-    pub after: Option<(Id, u64)>,
+    /// This member was cut off and finishes earlier ones of that epoch.
+    pub after: Option<Id>,
     /// The message.
     pub parcel: T,
     /// Its claim.
@@ -26,7 +26,7 @@ pub struct Item<T> {
     pub bytes: u64,
 }
 
-/// Those that wait, in the order they came.
+/// Those that wait, in the order they were published: what is taken over is older than what was received since.
 pub struct Held<T> {
     items: VecDeque<Item<T>>,
     channels: HashSet<u64>,
@@ -44,7 +44,8 @@ impl<T> Held<T> {
     pub fn push(&mut self, item: Item<T>) {
         self.channels.insert(item.channel);
         self.bytes += item.bytes;
-        self.items.push_back(item);
+        let place = self.items.partition_point(|other| other.epoch <= item.epoch);
+        self.items.insert(place, item);
     }
 
     /// Whether something of a channel waits.

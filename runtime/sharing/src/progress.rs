@@ -5,11 +5,11 @@
 //! or dropped. The end is when the last copy of the claim is dropped, so that no way out can be forgotten.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::wire::{Place, Positions, Report};
+use crate::wire::{Place, Positions, Report, SEEN_ALL};
 
 /// What a replica owns and has finished, in one stay in the group.
 #[derive(Default)]
@@ -23,12 +23,16 @@ pub struct Progress {
 struct Inner {
     /// The present epoch last, before it those in which something is unfinished.
     epochs: VecDeque<Epoch>,
+    /// Messages taken over that are unfinished, by the epoch they were published in.
+    replays: BTreeMap<u64, usize>,
     /// Messages that are owned and not finished.
     unfinished: usize,
     trying: Option<Place>,
     frozen: bool,
     /// Whether somebody waits for the last message.
     watched: bool,
+    /// Whether everything that it will ever own was received.
+    left: bool,
 }
 
 #[derive(Default)]
@@ -36,8 +40,6 @@ struct Epoch {
     number: u64,
     /// By class: messages received, and those of them that are owned and unfinished or behind one that is.
     classes: Vec<(u64, Line)>,
-    /// Messages taken over at the marker of this epoch that are unfinished.
-    replays: usize,
 }
 
 #[derive(Default)]
@@ -57,7 +59,7 @@ impl Epoch {
     }
 
     fn is_finished(&self) -> bool {
-        self.replays == 0 && self.classes.iter().all(|(_, line)| line.owned.is_empty())
+        self.classes.iter().all(|(_, line)| line.owned.is_empty())
     }
 }
 
@@ -71,7 +73,7 @@ pub struct Claim {
 enum Kind {
     /// Received as its owner.
     Own(Place),
-    /// Taken over at this epoch's marker.
+    /// Taken over, of this epoch.
     Replay { epoch: u64, careful: bool },
 }
 
@@ -122,14 +124,12 @@ impl Progress {
         (place, Some(Claim { progress: self.clone(), kind: Kind::Own(place) }))
     }
 
-    /// Takes a message over that somebody else had owned, at the marker of the present epoch.
-    pub(crate) fn take_over(self: &Arc<Self>, careful: bool) -> Claim {
+    /// Takes a message of this epoch over that somebody else had owned.
+    pub(crate) fn take_over(self: &Arc<Self>, epoch: u64, careful: bool) -> Claim {
         let mut inner = self.inner();
-        let epoch = inner.epochs.back_mut().map_or(0, |epoch| {
-            epoch.replays += 1;
-            epoch.number
-        });
+        *inner.replays.entry(epoch).or_default() += 1;
         inner.unfinished += 1;
+        drop(inner);
         Claim { progress: self.clone(), kind: Kind::Replay { epoch, careful } }
     }
 
@@ -147,8 +147,11 @@ impl Progress {
         match kind {
             Kind::Own(place) => inner.finish(place),
             Kind::Replay { epoch, careful } => {
-                if let Some(epoch) = inner.epochs.iter_mut().find(|known| known.number == epoch) {
-                    epoch.replays = epoch.replays.saturating_sub(1);
+                if let Entry::Occupied(mut left) = inner.replays.entry(epoch) {
+                    *left.get_mut() -= 1;
+                    if *left.get() == 0 {
+                        left.remove();
+                    }
                 }
                 if careful {
                     inner.trying = None;
@@ -178,6 +181,12 @@ impl Progress {
         self.inner().watched = true;
     }
 
+    /// From now on nothing is received any more that could be owned; the end of the last message is told at once.
+    pub(crate) fn leave(&self) {
+        let mut inner = self.inner();
+        (inner.left, inner.watched) = (true, true);
+    }
+
     /// Messages that are owned and not finished.
     pub fn unfinished(&self) -> usize {
         self.inner().unfinished
@@ -192,8 +201,8 @@ impl Progress {
         Report {
             epoch: first.number,
             finished: finished.collect(),
-            replaying: first.replays > 0,
-            seen_epoch: last.number,
+            replaying: inner.replays.keys().next().copied(),
+            seen_epoch: if inner.left { SEEN_ALL } else { last.number },
             seen: last.classes.iter().map(|(class, line)| (*class, line.seen)).collect::<Positions>(),
             trying: inner.trying,
         }
@@ -243,15 +252,25 @@ mod tests {
         progress.begin(1);
         let old = own(&progress);
         progress.begin(2);
-        let taken_over = progress.take_over(false);
         let new = own(&progress);
-        let told = |progress: &Progress| (progress.report().epoch, progress.report().replaying, progress.report().seen_epoch);
-        assert_eq!(told(&progress), (1, false, 2));
+        let told = |progress: &Progress| (progress.report().epoch, progress.report().seen_epoch);
+        assert_eq!(told(&progress), (1, 2));
         drop(new);
         drop(old);
-        assert_eq!(told(&progress), (2, true, 2));
-        drop(taken_over);
-        assert_eq!(told(&progress), (2, false, 2));
+        assert_eq!(told(&progress), (2, 2));
+    }
+
+    #[test]
+    fn what_is_taken_over_counts_where_it_was_published() {
+        let progress = Arc::new(Progress::default());
+        progress.begin(7);
+        let (late, early) = (progress.take_over(6, false), progress.take_over(4, false));
+        let told = |progress: &Progress| (progress.report().epoch, progress.report().replaying);
+        assert_eq!(told(&progress), (7, Some(4)));
+        drop(early);
+        assert_eq!(told(&progress), (7, Some(6)));
+        drop(late);
+        assert_eq!((told(&progress), progress.unfinished()), ((7, None), 0));
     }
 
     #[test]

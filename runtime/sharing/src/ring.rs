@@ -36,6 +36,8 @@ pub struct Entry<T> {
     pub crashes: u32,
     /// Its owner took it over at this epoch's marker.
     pub taken_over: Option<u64>,
+    /// This member was cut off before it received the message, and finishes what came before.
+    pub after: Option<Id>,
     /// The message.
     pub parcel: T,
 }
@@ -48,7 +50,7 @@ impl<T: Parcel> Entry<T> {
 
     fn is_finished(&self, report: &Report) -> bool {
         match self.taken_over {
-            Some(epoch) => report.has_replayed(epoch),
+            Some(at) => report.has_replayed(self.place.epoch, at),
             None => report.has_finished(self.place),
         }
     }
@@ -172,6 +174,7 @@ impl<T: Parcel> Ring<T> {
                     stay.entries.push_back((number, entry));
                     continue;
                 }
+                Departure::Cut if entry.after.is_none() => entry.after = Some(owner.clone()),
                 // One of those that were tried carefully is to blame only for its own turn.
                 Departure::Died if !entry.is_careful() || report.trying == Some(entry.place) => entry.crashes += 1,
                 _ => {}

@@ -28,7 +28,7 @@ pub enum Operation {
     Leave,
     /// The same, after its connection broke: others do what it has not seen.
     Cut,
-    /// To be known again as one that only finishes what it owned.
+    /// To be known again as one that only finishes what it owned. One whose connection broke says [`Cut`](Self::Cut) again after it.
     Return,
     /// It has finished everything.
     Final,
@@ -94,11 +94,13 @@ pub struct Call<'a> {
     pub birth: &'a str,
     /// The last epoch it knows.
     pub epoch: u64,
+    /// Who else it knew ([`known`](crate::group::Group::known)), when it joins or returns because its group was forgotten; otherwise empty.
+    pub known: &'a str,
 }
 
 impl Call<'_> {
     /// The script's `ARGV`.
-    pub fn arguments(&self, place: &Place) -> [String; 10] {
+    pub fn arguments(&self, place: &Place) -> [String; 11] {
         [
             self.operation.word().to_owned(),
             self.id.to_owned(),
@@ -110,6 +112,7 @@ impl Call<'_> {
             self.birth.to_owned(),
             self.epoch.to_string(),
             self.set_text.to_owned(),
+            self.known.to_owned(),
         ]
     }
 }

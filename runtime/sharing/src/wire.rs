@@ -26,6 +26,9 @@ pub struct Place {
 /// Positions by class.
 pub type Positions = BTreeMap<u64, u64>;
 
+/// The last marker seen by one that has left: what comes later is none of its business. As text, `*`.
+pub const SEEN_ALL: u64 = u64::MAX;
+
 /// What a replica tells of itself with each beat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -33,9 +36,9 @@ pub struct Report {
     pub epoch: u64,
     /// Of that epoch everything it owned is finished up to these positions.
     pub finished: Positions,
-    /// Whether messages it took over at that epoch's marker are unfinished.
-    pub replaying: bool,
-    /// The last marker it has seen.
+    /// The oldest epoch of which it has messages of others that it took over and has not finished.
+    pub replaying: Option<u64>,
+    /// The last marker it has seen, or [`SEEN_ALL`].
     pub seen_epoch: u64,
     /// Messages it has received since.
     pub seen: Positions,
@@ -44,14 +47,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether everything this replica owned before `epoch` is finished.
+    /// Whether everything that was published before `epoch`, and that this replica owned or has taken over, is finished.
     pub fn is_settled_before(&self, epoch: u64) -> bool {
-        self.epoch >= epoch
+        self.epoch >= epoch && self.replaying.is_none_or(|oldest| oldest >= epoch)
     }
 
-    /// Whether that is so, and of what it took over at the marker of `epoch` as well.
-    pub fn has_replayed(&self, epoch: u64) -> bool {
-        self.epoch > epoch || (self.epoch == epoch && !self.replaying)
+    /// Whether what was published up to `published` and taken over at the marker of `at` is finished.
+    pub fn has_replayed(&self, published: u64, at: u64) -> bool {
+        self.seen_epoch >= at && self.replaying.is_none_or(|oldest| oldest > published)
     }
 
     /// Whether this replica, as the owner of the message at this place, has finished it.
@@ -67,8 +70,9 @@ impl Report {
     /// As one word.
     pub fn text(&self) -> String {
         let trying = self.trying.map_or_else(|| "-".to_owned(), |place| format!("{}.{:x}.{}", place.epoch, place.class, place.position));
-        let replaying = if self.replaying { "+" } else { "" };
-        format!("{}{replaying}:{}:{}:{}:{trying}", self.epoch, positions_text(&self.finished), self.seen_epoch, positions_text(&self.seen))
+        let replaying = self.replaying.map_or_else(String::new, |oldest| format!("+{oldest}"));
+        let seen_epoch = if self.seen_epoch == SEEN_ALL { "*".to_owned() } else { self.seen_epoch.to_string() };
+        format!("{}{replaying}:{}:{seen_epoch}:{}:{trying}", self.epoch, positions_text(&self.finished), positions_text(&self.seen))
     }
 
     /// Reads [`text`](Self::text).
@@ -76,12 +80,12 @@ impl Report {
         let mut parts = text.split(':');
         let mut next = || parts.next();
         let (epoch, finished, seen_epoch, seen, trying) = (next()?, next()?, next()?, next()?, next()?);
-        let epoch_number = epoch.strip_suffix('+');
+        let (epoch, oldest) = epoch.split_once('+').map_or((epoch, None), |(epoch, oldest)| (epoch, Some(oldest)));
         Some(Self {
-            epoch: epoch_number.unwrap_or(epoch).parse().ok()?,
+            epoch: epoch.parse().ok()?,
             finished: parse_positions(finished)?,
-            replaying: epoch_number.is_some(),
-            seen_epoch: seen_epoch.parse().ok()?,
+            replaying: oldest.map(str::parse).transpose().ok()?,
+            seen_epoch: if seen_epoch == "*" { SEEN_ALL } else { seen_epoch.parse().ok()? },
             seen: parse_positions(seen)?,
             trying: if trying == "-" { None } else { Some(parse_place(trying)?) },
         })
@@ -257,6 +261,8 @@ pub struct Record {
     pub id: Id,
     /// Whether it owns new messages; one that leaves or was cut only finishes old ones.
     pub is_member: bool,
+    /// Whether its connection has lost its place in the order.
+    pub is_cut: bool,
     /// Milliseconds since its last beat.
     pub silent_ms: u64,
     /// What it last told.
@@ -281,9 +287,11 @@ impl Reply {
         };
         for line in lines {
             let mut words = line.split(' ');
+            let (id, state) = (words.next()?, words.next()?);
             reply.records.push(Record {
-                id: words.next()?.into(),
-                is_member: words.next()? == "in",
+                id: id.into(),
+                is_member: state == "in",
+                is_cut: state == "cut",
                 silent_ms: words.next()?.parse().ok()?,
                 report: words.next().and_then(Report::parse).unwrap_or_default(),
             });
@@ -316,19 +324,22 @@ mod tests {
         let report = Report {
             epoch: 7,
             finished: [(1, 20), (3, 4)].into(),
-            replaying: true,
+            replaying: Some(6),
             seen_epoch: 8,
             seen: [(1, 2)].into(),
             trying: Some(Place { epoch: 6, class: 0x10, position: 3 }),
         };
-        assert_eq!(report.text(), "7+:1=20,3=4:8:1=2:6.10.3");
+        assert_eq!(report.text(), "7+6:1=20,3=4:8:1=2:6.10.3");
         assert_eq!(Report::parse(&report.text()), Some(report.clone()));
         assert_eq!(Report::parse(&Report::default().text()), Some(Report::default()));
+        let left = Report { seen_epoch: SEEN_ALL, ..Report::default() };
+        assert_eq!((left.text().as_str(), Report::parse(&left.text())), ("0::*::-", Some(left.clone())));
         let at = |epoch, class, position| Place { epoch, class, position };
         assert!(report.has_finished(at(6, 9, 100)) && report.has_finished(at(7, 3, 4)) && !report.has_finished(at(7, 3, 5)));
         assert!(!report.has_finished(at(7, 2, 1)) && report.has_seen(at(8, 1, 2)) && !report.has_seen(at(8, 1, 3)));
-        assert!(report.is_settled_before(7) && !report.has_replayed(7) && report.has_replayed(6));
-        for wrong in ["", "1", "a::1::-", "1:1:1::-", "1::1::1.2"] {
+        assert!(report.is_settled_before(6) && !report.is_settled_before(7) && !report.is_settled_before(8));
+        assert!(report.has_replayed(5, 8) && !report.has_replayed(6, 8) && !report.has_replayed(5, 9));
+        for wrong in ["", "1", "a::1::-", "1:1:1::-", "1::1::1.2", "1+::1::-"] {
             assert_eq!(Report::parse(wrong), None, "{wrong}");
         }
     }

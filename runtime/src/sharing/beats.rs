@@ -3,17 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use spinredis_crds::Reason;
-use spinredis_sharing::{
-    script::{Call, Operation},
-    wire::Report,
-};
+use spinredis_sharing::script::{Call, Operation};
 use tokio::{
     select,
     time::{Instant, sleep_until},
 };
 
 use super::{
-    member::Sharing,
+    member::{Sharing, Told},
     script::{Script, ScriptError},
 };
 use crate::dead_letters::link::Link;
@@ -23,16 +20,6 @@ const AT_LEAST: Duration = Duration::from_millis(2);
 /// A marker that the group has published is on its way for this many expiry times; after that it does not come.
 const MARKER_EXPIRIES: u32 = 5;
 
-/// What one stay tells.
-struct Told {
-    id: String,
-    operation: Operation,
-    set: (String, String),
-    birth: String,
-    epoch: u64,
-    report: Report,
-}
-
 /// Beats for as long as it is polled.
 pub async fn run(sharing: Arc<Sharing>, link: Link) {
     let limits = sharing.settings.limits;
@@ -40,7 +27,7 @@ pub async fn run(sharing: Arc<Sharing>, link: Link) {
     let mut trouble: Option<Instant> = None;
     loop {
         let begun = Instant::now();
-        let told = told(&sharing);
+        let told = sharing.told();
         let mut failed = None;
         for told in &told {
             if let Err(error) = tell(&sharing, &script, told).await {
@@ -70,21 +57,6 @@ pub async fn run(sharing: Arc<Sharing>, link: Link) {
     }
 }
 
-/// What is to be told now, stay by stay.
-fn told(sharing: &Sharing) -> Vec<Told> {
-    let mut desk = sharing.desk();
-    sharing.finish_former(&mut desk);
-    let told = desk.stays().map(|stay| Told {
-        id: stay.group.id().to_string(),
-        operation: stay.next,
-        set: stay.set.clone(),
-        birth: stay.birth.clone(),
-        epoch: stay.group.epoch(),
-        report: stay.group.report(),
-    });
-    told.collect()
-}
-
 async fn tell(sharing: &Sharing, script: &Script, told: &Told) -> Result<(), ScriptError> {
     let call = Call {
         operation: told.operation,
@@ -95,6 +67,7 @@ async fn tell(sharing: &Sharing, script: &Script, told: &Told) -> Result<(), Scr
         report: &told.report,
         birth: &told.birth,
         epoch: told.epoch,
+        known: &told.known,
     };
     let sent = std::time::Instant::now();
     let reply = script.call(&call).await?;
@@ -105,7 +78,7 @@ async fn tell(sharing: &Sharing, script: &Script, told: &Told) -> Result<(), Scr
 /// Until the next beat: sooner while messages wait for what others tell.
 fn pause(sharing: &Sharing, beat: Duration, any: bool) -> Duration {
     let desk = sharing.desk();
-    if desk.stays().any(|stay| stay.group.wants_beat() || stay.next != Operation::Beat) && any {
+    if any && desk.stays().any(|stay| stay.has_news(false)) {
         // Something is to be told that was not there when this round began, or could not be told.
         return beat / 8;
     }

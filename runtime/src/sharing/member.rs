@@ -36,8 +36,14 @@ pub(super) struct Stay {
     pub(super) group: Group<Parcel>,
     pub(super) lease: Arc<Lease>,
     progress: Arc<Progress>,
-    /// What it tells the group next.
-    pub(super) next: Operation,
+    /// What it is to tell the group beside that it lives, in this order.
+    wanted: VecDeque<Operation>,
+    /// Whether it has asked to be a member.
+    has_joined: bool,
+    /// Whether its connection broke.
+    has_been_cut: bool,
+    /// Whether the group has forgotten everything and was not told yet who there was.
+    is_reborn: bool,
     /// The name and the text of what it subscribes to.
     pub(super) set: (String, String),
     /// The group's birth, as it last heard of it.
@@ -50,6 +56,21 @@ pub(super) struct Stay {
 pub type Ours = (Parcel, Arc<Owned>, u32);
 
 impl Stay {
+    /// What it tells the group now; `None` when there is nothing to tell yet.
+    fn operation(&self, is_leaving: bool) -> Operation {
+        let has_left = self.group.stage() == Stage::Left || is_leaving;
+        match self.wanted.front() {
+            Some(operation) => *operation,
+            None if has_left && self.group.is_finished() => Operation::Final,
+            None => Operation::Beat,
+        }
+    }
+
+    /// Whether there is something to tell that need not wait for the next beat.
+    pub(super) fn has_news(&self, is_leaving: bool) -> bool {
+        self.operation(is_leaving) != Operation::Beat || self.group.wants_beat()
+    }
+
     fn ours(&self, delivery: Delivery<Parcel>) -> Ours {
         let Delivery { parcel, claim, crashes } = delivery;
         (parcel, Arc::new(Owned::new(self.lease.clone(), self.progress.clone(), claim)), crashes)
@@ -64,6 +85,17 @@ impl Stay {
         self.group.expelled();
         self.lease.revoke();
     }
+}
+
+/// What one stay tells.
+pub(super) struct Told {
+    pub(super) id: String,
+    pub(super) operation: Operation,
+    pub(super) set: (String, String),
+    pub(super) birth: String,
+    pub(super) epoch: u64,
+    pub(super) report: Report,
+    pub(super) known: String,
 }
 
 /// What both sides work on, one at a time.
@@ -111,11 +143,13 @@ impl Desk {
     /// The present stay has lost its place.
     fn cut(&mut self) {
         let Some(mut stay) = self.current.take() else { return };
-        let was_named = stay.group.stage() != Stage::Outside;
+        self.cuts += u64::from(stay.group.stage() != Stage::Outside);
         stay.group.cut();
-        self.cuts += u64::from(was_named);
-        // One that no marker has named owns nothing; the group forgets it, or is told.
-        stay.next = if was_named || stay.next != Operation::Join { Operation::Cut } else { return self.retire(stay) };
+        stay.has_been_cut = true;
+        if !stay.has_joined {
+            return self.retire(stay);
+        }
+        stay.wanted.push_back(Operation::Cut);
         self.former.push_back(stay);
     }
 
@@ -218,7 +252,18 @@ impl Sharing {
         let wake = self.wake.clone();
         let progress = Arc::new(Progress::new(move || wake.notify_one()));
         let group = Group::new(id.into(), own, prints, self.settings.limits.ring_bytes, progress.clone());
-        Stay { group, lease: Arc::default(), progress, next: Operation::Join, set, birth: String::new(), behind: None }
+        Stay {
+            group,
+            lease: Arc::default(),
+            progress,
+            wanted: [Operation::Join].into(),
+            has_joined: false,
+            has_been_cut: false,
+            is_reborn: false,
+            set,
+            birth: String::new(),
+            behind: None,
+        }
     }
 
     /// The same subscriptions in a new stay, after the group has removed the one before.
@@ -308,16 +353,18 @@ impl Sharing {
         {
             let mut desk = self.desk();
             desk.is_leaving = true;
-            if let Some(stay) = desk.current.as_mut() {
-                stay.next = match (stay.group.stage(), stay.next) {
-                    (Stage::Outside, Operation::Join) => Operation::Final,
-                    _ => Operation::Leave,
-                };
+            match desk.current.take() {
+                Some(stay) if !stay.has_joined => desk.retire(stay),
+                Some(mut stay) => {
+                    stay.wanted.push_back(Operation::Leave);
+                    desk.current = Some(stay);
+                }
+                None => {}
             }
         }
         self.wake.notify_one();
         let patience = self.settings.limits.expiry * 3;
-        let left = self.until(|desk| desk.current.as_ref().is_none_or(|stay| stay.group.stage() != Stage::Member));
+        let left = self.until(|desk| desk.current.as_ref().is_none_or(|stay| stay.group.stage() == Stage::Left));
         if tokio::time::timeout(patience, left).await.is_err() {
             tracing::warn!(
                 "the group did not let this replica go within {patience:?}: what it is sent from now on is done by others once they miss it"
@@ -342,7 +389,7 @@ impl Sharing {
             if others {
                 stay.progress.freeze();
                 stay.group.abandon();
-                stay.next = Operation::Gave;
+                stay.wanted = [Operation::Gave].into();
             } else {
                 stay.group.hurry();
                 ready.extend(stay.take_ready());
@@ -403,10 +450,9 @@ impl Sharing {
                     self.drop_stay(&mut desk, id);
                 } else {
                     stay.lease.extend(sent.1, self.settings.limits.expiry);
+                    stay.is_reborn = false;
                     // What came up meanwhile is still to be told.
-                    if stay.next == operation {
-                        stay.next = Operation::Beat;
-                    }
+                    stay.wanted.pop_front_if(|told| *told == operation);
                     stay.group.reply(reply, sent.0);
                     if is_current && stay.group.stage() == Stage::Member {
                         self.announce(stay.group.members(), self.state.share_taken(stay.group.members()));
@@ -419,8 +465,9 @@ impl Sharing {
                 }
             }
         }
-        if desk.current.is_some() || !desk.former.is_empty() {
-            self.finish_former(&mut desk);
+        let is_leaving = desk.is_leaving;
+        if desk.current.iter().any(|stay| stay.has_news(is_leaving)) || desk.former.iter().any(|stay| stay.has_news(false)) {
+            self.wake.notify_one();
         }
         drop(desk);
         self.changed.notify_waiters();
@@ -430,24 +477,28 @@ impl Sharing {
     fn reborn(&self, desk: &mut Desk, id: &str, is_current: bool, reply: &Reply) {
         let is_leaving = desk.is_leaving;
         let Some(stay) = desk.stay_mut(id) else { return };
-        let same_server = stay.birth.split('-').next() == Some(reply.run());
+        let same_server = stay.birth.is_empty() || stay.birth.split('-').next() == Some(reply.run());
         stay.birth.clone_from(&reply.birth);
-        if is_current && same_server && stay.group.stage() == Stage::Member && stay.next == Operation::Beat {
-            stay.next = Operation::Join;
-        } else if is_current && !is_leaving {
-            // Another server answers than the one this stay began on.
-            let Some(mut old) = desk.current.take() else { return };
-            desk.current = Some(self.again(&old));
-            old.group.cut();
-            old.next = Operation::Return;
-            desk.cuts += 1;
-            desk.former.push_back(old);
-            self.state.share_missing(None);
-        } else {
-            stay.group.cut();
-            stay.next = Operation::Return;
+        stay.is_reborn = true;
+        if stay.wanted.front() == Some(&Operation::Gave) {
+            return;
         }
-        self.wake.notify_one();
+        let is_present = is_current && same_server && !is_leaving;
+        if stay.group.epoch() == 0 && !is_present {
+            return self.drop_stay(desk, id);
+        }
+        if is_current && !same_server && !is_leaving {
+            // Another server answers than the one this stay began on.
+            let again = desk.current.as_ref().map(|stay| self.again(stay));
+            desk.cut();
+            desk.current = again;
+            self.state.share_missing(None);
+        }
+        let Some(stay) = desk.stay_mut(id) else { return };
+        stay.wanted = [if is_present { Operation::Join } else { Operation::Return }].into();
+        if stay.has_been_cut {
+            stay.wanted.push_back(Operation::Cut);
+        }
     }
 
     fn drop_stay(&self, desk: &mut Desk, id: &str) {
@@ -462,18 +513,28 @@ impl Sharing {
         }
     }
 
-    /// Stays that own nothing new and have finished everything say so.
-    pub(super) fn finish_former(&self, desk: &mut Desk) {
-        let stopping = self.stopping.load(Ordering::Acquire) || desk.is_leaving;
-        // The present stay may have been left out by a marker and be on its way back.
-        let present = desk.current.iter_mut().filter(|_| stopping);
-        for stay in present.chain(&mut desk.former) {
-            let has_left = stay.group.stage() == Stage::Left || self.stopping.load(Ordering::Acquire);
-            if has_left && stay.next == Operation::Beat && stay.group.is_finished() {
-                stay.next = Operation::Final;
-                self.wake.notify_one();
+    /// What each stay is to tell the group now.
+    pub(super) fn told(&self) -> Vec<Told> {
+        let mut desk = self.desk();
+        let is_stopping = self.stopping.load(Ordering::Acquire);
+        let is_leaving = desk.is_leaving;
+        let present = desk.current.iter_mut().map(|stay| (stay, is_leaving && is_stopping));
+        let told = |(stay, is_leaving): (&mut Stay, bool)| {
+            let operation = stay.operation(is_leaving);
+            stay.has_joined |= operation == Operation::Join;
+            Told {
+                id: stay.group.id().to_string(),
+                operation,
+                set: stay.set.clone(),
+                birth: stay.birth.clone(),
+                epoch: stay.group.epoch(),
+                report: stay.group.report(),
+                known: if stay.is_reborn { stay.group.known() } else { String::new() },
             }
-        }
+        };
+        let mut all: Vec<Told> = present.map(told).collect();
+        all.extend(desk.former.iter_mut().map(|stay| told((stay, is_stopping))));
+        all
     }
 
     /// Since when a marker is missing that the present stay knows of; `None` when none is.

@@ -1,6 +1,9 @@
 //! What metrics and `spinredis status` show of a replica's part in its group.
 
-use spinredis_sharing::group::{Counts, Stage};
+use spinredis_sharing::{
+    group::{Counts, Stage},
+    wire::SEEN_ALL,
+};
 
 use super::member::Sharing;
 use crate::report::{GroupReport, MemberReport};
@@ -81,11 +84,11 @@ impl Sharing {
                 is_self: own.iter().any(|id| **id == *record.id),
                 owns: record.is_member,
                 silent_ms: record.silent_ms,
-                epoch: report.seen_epoch,
+                epoch: if report.seen_epoch == SEEN_ALL { report.epoch } else { report.seen_epoch },
                 received: report.seen.values().sum(),
                 finished_epoch: report.epoch,
                 finished: report.finished.values().sum(),
-                replaying: report.replaying,
+                replaying: report.replaying.is_some(),
             }
         });
         GroupReport {
