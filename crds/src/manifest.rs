@@ -1,7 +1,8 @@
 //! The manifest the runtime reads: the part of a `SpinRedisApp` that changes what the pods do.
 //!
 //! [`Manifest::parse`] takes both what the operator writes (`app.yaml`) and the file a person applies, so what runs on a
-//! laptop is what runs in the cluster. Scaling, labels or pull secrets are not part of it and roll no pods.
+//! laptop is what runs in the cluster. Scaling, labels or pull secrets are not part of it and roll no pods; only whether replicas
+//! share messages is, which their number decides where the app does not ([`sharing`](crate::sharing)).
 
 use std::time::Duration;
 

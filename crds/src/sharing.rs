@@ -19,7 +19,8 @@ use crate::{
 pub const GROUP_KEY_VARIABLE: &str = "SPINREDIS_GROUP_KEY";
 
 /// What several replicas do with one message. Shared: one of them handles it, although Redis pub/sub delivers it to all.
-/// EachReplica: every one of them handles it.
+/// EachReplica: every one of them handles it. Without it messages are shared as soon as replicas is above 1, and scaling
+/// from 1 to several replaces the pods: set it where something scales the app, such as an autoscaler.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Delivery {
     /// One replica handles the message.

@@ -7,5 +7,6 @@ mod faults;
 mod hanging;
 mod killed;
 mod restart;
+mod sharing;
 mod storms;
 mod world;
