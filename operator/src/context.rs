@@ -1,11 +1,7 @@
 //! What every reconcile shares: the client, the settings, and what is remembered from one reconcile to the next. All of
 //! it can be lost: after a restart the cluster says everything that matters.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
@@ -19,13 +15,11 @@ use crate::{
         status::Pace,
         validate::Checked,
     },
+    retry::Failures,
     rolls::Rolls,
     settings::Settings,
     watched::Watched,
 };
-
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(300);
 
 /// Shared by all reconciles.
 pub struct Context {
@@ -53,7 +47,8 @@ pub struct Context {
     pub pace: Pace,
     /// The time of transitions.
     pub clock: fn() -> Timestamp,
-    failures: Mutex<HashMap<String, u32>>,
+    /// The apps whose last reconcile failed.
+    pub failures: Failures,
 }
 
 impl Context {
@@ -74,7 +69,7 @@ impl Context {
             checked: Checked::default(),
             pace: Pace::default(),
             clock: Timestamp::now,
-            failures: Mutex::default(),
+            failures: Failures::default(),
         }
     }
 
@@ -83,25 +78,12 @@ impl Context {
         Self { watched, leadership, ..self }
     }
 
-    /// How long to wait before the next try of an app that just failed: twice as long each time, up to five minutes.
-    pub fn failed(&self, app: String) -> Duration {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let times = failures.entry(app).or_default();
-        *times = times.saturating_add(1);
-        FIRST_RETRY.saturating_mul(2_u32.saturating_pow(*times - 1)).min(LAST_RETRY)
-    }
-
     /// Forgets everything about an app that is gone.
     pub fn gone(&self, app: &str) {
-        self.succeeded(app);
+        self.failures.forget(app);
         self.checked.forget(app);
         self.pace.forget(app);
         self.rolls.forget(app);
         self.services.forget(app);
-    }
-
-    /// Forgets the failures of an app that succeeded.
-    pub fn succeeded(&self, app: &str) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
     }
 }

@@ -32,7 +32,10 @@ use crate::{
     context::Context,
     names::{self, APP_LABEL},
     reconcile::{self, dereference::ServiceName},
-    watched::{Kept, Stored},
+    watched::{
+        Kept, Stored,
+        relisting::{relisting, touched},
+    },
 };
 
 /// What the queue of reconciles knows of an app: its name.
@@ -161,7 +164,7 @@ impl Watches {
         })
     }
 
-    /// Metadata of a kind, of which nothing is kept.
+    /// Metadata of a kind that were touched, also those that went while nobody watched. Only names are kept.
     fn metadata_of<K>(
         &self,
         labels: Option<&str>,
@@ -170,9 +173,9 @@ impl Watches {
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     {
-        let api = self.scope.api::<PartialObjectMeta<K>>(&self.context.client);
-        let watch = watcher(api, selecting(labels)).default_backoff().touched_objects();
-        surviving(watch, kind, self.context.clone()).map(Ok)
+        let (api, config) = (self.scope.api::<PartialObjectMeta<K>>(&self.context.client), selecting(labels));
+        let watch = relisting(move || watcher(api.clone(), config.clone()));
+        touched(surviving(watch, kind, self.context.clone())).map(Ok)
     }
 
     /// The events of a watch after they were taken in, each with the objects that a new list lacks.
@@ -181,7 +184,8 @@ impl Watches {
         labels: Option<&str>,
         kind: &'static str,
     ) -> impl Stream<Item = (watcher::Event<Stored<K>>, Vec<Stored<K>>)> + Send + use<K> {
-        let watch = watcher(self.scope.api::<Stored<K>>(&self.context.client), selecting(labels)).default_backoff();
+        let (api, config) = (self.scope.api::<Stored<K>>(&self.context.client), selecting(labels));
+        let watch = relisting(move || watcher(api.clone(), config.clone()));
         let (context, scope) = (self.context.clone(), self.scope.clone());
         let mut has_listed = false;
         surviving(watch, kind, context.clone()).map(move |event| {
@@ -270,13 +274,15 @@ async fn reconcile_app(app: Arc<App>, context: Arc<Context>, shutdown: impl Futu
     let result = reconcile::reconcile(&namespace, &name, &context).await;
     context.metrics.reconciled(result.is_ok(), start.elapsed());
     if result.is_ok() {
-        context.succeeded(&format!("{namespace}/{name}"));
+        context.failures.forget(&format!("{namespace}/{name}"));
     }
     result
 }
 
-fn after_error(app: Arc<App>, _: &reconcile::Error, context: Arc<Context>) -> Action {
-    Action::requeue(context.failed(format!("{}/{}", app.namespace().unwrap_or_default(), app.name_any())))
+fn after_error(app: Arc<App>, error: &reconcile::Error, context: Arc<Context>) -> Action {
+    let name = format!("{}/{}", app.namespace().unwrap_or_default(), app.name_any());
+    let is_slow = matches!(error, reconcile::Error::Timeout);
+    Action::requeue(context.failures.failed(name, is_slow, Instant::now()))
 }
 
 type Reconciled = Result<(ObjectRef<App>, Action), controller::Error<reconcile::Error, watcher::Error>>;

@@ -14,6 +14,7 @@ pub mod names;
 pub mod policy;
 pub mod reconcile;
 pub mod registries;
+pub mod retry;
 pub mod rolls;
 pub mod server;
 pub mod settings;

@@ -30,6 +30,7 @@ pub struct ControlPlane {
     folder: TempDir,
     port: u16,
     etcd_port: u16,
+    peer_port: u16,
     etcd: Option<Process>,
     api_server: Option<Process>,
     controllers: Option<Process>,
@@ -47,17 +48,18 @@ impl ControlPlane {
         let pki = repository().join("tests/cluster/pki.sh");
         let made = Command::new(pki).arg(folder.path().join("pki")).args([ADDRESS, FIRST_SERVICE]).stderr(Stdio::null()).status().unwrap();
         assert!(made.success(), "tests/cluster/pki.sh failed: is openssl installed?");
-        let mut plane = Self { folder, port: ports::free(), etcd_port: ports::free(), etcd: None, api_server: None, controllers: None };
+        let mut plane = Self {
+            folder,
+            port: ports::free(),
+            etcd_port: ports::free(),
+            peer_port: ports::free(),
+            etcd: None,
+            api_server: None,
+            controllers: None,
+        };
         let kubeconfig = fs::read_to_string(plane.kubeconfig()).unwrap().replace(":6443", &format!(":{}", plane.port));
         fs::write(plane.kubeconfig(), kubeconfig).unwrap();
-        let client_url = format!("http://{ADDRESS}:{}", plane.etcd_port);
-        let peer_url = format!("http://{ADDRESS}:{}", ports::free());
-        let mut etcd = program("etcd");
-        etcd.arg("--data-dir").arg(plane.path("etcd")).args(["--unsafe-no-fsync", "--log-level=error"]);
-        etcd.args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url]);
-        etcd.args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url]);
-        etcd.args(["--initial-cluster", &format!("default={peer_url}")]);
-        plane.etcd = Some(Process::start(&mut etcd));
+        plane.start_etcd();
         plane.start_api_server();
         let crd = repository().join("crds/spinredisapps.yaml");
         plane.kubectl(&["apply", "--server-side", "-f", crd.to_str().unwrap()]);
@@ -80,6 +82,43 @@ impl ControlPlane {
     /// The log of every request that was answered.
     pub fn audit_log(&self) -> PathBuf {
         self.path("audit.log")
+    }
+
+    fn start_etcd(&mut self) {
+        let client_url = format!("http://{ADDRESS}:{}", self.etcd_port);
+        let peer_url = format!("http://{ADDRESS}:{}", self.peer_port);
+        let mut etcd = program("etcd");
+        etcd.arg("--data-dir").arg(self.path("etcd")).args(["--unsafe-no-fsync", "--log-level=error"]);
+        etcd.args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url]);
+        etcd.args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url]);
+        etcd.args(["--initial-cluster", &format!("default={peer_url}")]);
+        self.etcd = Some(Process::start(&mut etcd));
+    }
+
+    /// Keeps what etcd has now, for [`restore`](Self::restore). API server and etcd are down meanwhile.
+    pub fn back_up(&mut self) {
+        self.with_etcd_down(&[("etcd", "backup")]);
+    }
+
+    /// Brings etcd back to its backup: what came since is lost, and versions count from there on.
+    pub fn restore(&mut self) {
+        self.with_etcd_down(&[("etcd", "lost"), ("backup", "etcd")]);
+    }
+
+    /// Copies folders while nothing runs that would write into them.
+    fn with_etcd_down(&mut self, copies: &[(&str, &str)]) {
+        self.kill_api_server();
+        self.etcd = None;
+        for (from, to) in copies {
+            let (from, to) = (self.path(from), self.path(to));
+            if to.exists() {
+                fs::remove_dir_all(&to).unwrap();
+            }
+            let copied = Command::new("cp").arg("-r").args([&from, &to]).status().unwrap();
+            assert!(copied.success(), "{} cannot be copied to {}", from.display(), to.display());
+        }
+        self.start_etcd();
+        self.start_api_server();
     }
 
     /// Starts the API server and waits until it answers.
@@ -130,6 +169,11 @@ impl ControlPlane {
         manager.args(["--leader-elect=false", "--secure-port=0", "--use-service-account-credentials=false"]);
         manager.arg("--controllers=deployment-controller,replicaset-controller,garbage-collector-controller,namespace-controller");
         self.controllers = Some(Process::start(&mut manager));
+    }
+
+    /// What the controllers of Kubernetes logged.
+    pub fn controllers_log(&self) -> String {
+        self.controllers.as_ref().map(Process::text).unwrap_or_default()
     }
 
     /// Runs kubectl against this API server; a failure ends the test.

@@ -1,28 +1,63 @@
 //! Stands in for the nodes of a control plane that has none: says of each pod of an app that it runs and is ready, once it
-//! exists. Nothing runs; what is tested with this is the operator.
+//! exists. It goes on saying so until the API server has heard it, as a kubelet does: one that lost a report while the API
+//! server was away would leave a rollout unfinished for ever. Nothing runs; what is tested with this is the operator.
+
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
-    runtime::{WatchStreamExt, watcher},
+    runtime::{WatchStreamExt, utils::Backoff, watcher},
 };
 use serde_json::json;
+use tokio::{task::JoinSet, time::sleep};
+
+/// Between two tries of an API server that does not answer.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// Reports every pod of an app as running and ready, until it is dropped.
 pub async fn run(client: Client) {
     let pods = Api::<Pod>::all(client.clone());
-    let mut touched = watcher(pods, watcher::Config::default().labels("spinredis.dev/app")).default_backoff().applied_objects().boxed();
+    let watch = watcher(pods, watcher::Config::default().labels("spinredis.dev/app")).backoff(Steady);
+    let mut touched = watch.applied_objects().boxed();
+    let mut reports = JoinSet::new();
     while let Some(pod) = touched.next().await {
+        while reports.try_join_next().is_some() {}
         let Ok(pod) = pod else { continue };
-        if pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running") {
-            continue;
+        if pod.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Running") {
+            reports.spawn(report(client.clone(), pod));
         }
-        let api = Api::<Pod>::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-        // A pod that went meanwhile needs no status.
-        drop(api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(running(&pod))).await);
     }
+}
+
+/// Says that a pod runs, until that is known or the pod is gone.
+async fn report(client: Client, pod: Pod) {
+    let api = Api::<Pod>::namespaced(client, &pod.namespace().unwrap_or_default());
+    let status = Patch::Merge(running(&pod));
+    loop {
+        match api.patch_status(&pod.name_any(), &PatchParams::default(), &status).await {
+            Ok(_) => return,
+            Err(kube::Error::Api(refusal)) if refusal.is_not_found() => return,
+            Err(_) => sleep(RETRY).await,
+        }
+    }
+}
+
+/// A watch that broke is tried again soon, however often that fails: a test waits for it.
+struct Steady;
+
+impl Iterator for Steady {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(RETRY)
+    }
+}
+
+impl Backoff for Steady {
+    fn reset(&mut self) {}
 }
 
 fn running(pod: &Pod) -> serde_json::Value {

@@ -176,17 +176,32 @@ impl Election {
     /// Gives the lease back, if it is this replica's, after its last write.
     pub async fn release(self) {
         let is_mine = |seen: &Seen| seen.holder() == Some(&self.candidacy.identity);
-        let Some(seen) = self.seen.filter(is_mine).filter(|_| *self.leads.borrow()) else { return };
+        let Some(seen) = self.seen.as_ref().filter(|seen| is_mine(seen)).filter(|_| *self.leads.borrow()) else { return };
         self.leads.send_replace(false);
-        let released = decide::released(seen.lease, Timestamp::now());
-        let parameters = PostParams::default();
-        let written = self.leases.replace(&self.candidacy.lease, &parameters, &released);
-        match timeout(self.candidacy.timing.retry, written).await {
-            Ok(Ok(_)) => tracing::info!("the lease was given back"),
+        let work = async {
+            match self.give_back(seen.lease.clone()).await {
+                // A renewal whose answer was not seen, or somebody's label; or another replica has it by now.
+                Err(kube::Error::Api(status)) if status.is_conflict() => {
+                    let found = self.leases.get_opt(&self.candidacy.lease).await?.map(|lease| Seen::now(lease, None, Instant::now()));
+                    match found.filter(is_mine) {
+                        Some(seen) => self.give_back(seen.lease).await,
+                        None => Ok(()),
+                    }
+                }
+                given => given,
+            }
+        };
+        match timeout(self.candidacy.timing.retry, work).await {
+            Ok(Ok(())) => tracing::info!("the lease was given back"),
             Ok(Err(error)) => {
                 tracing::warn!("the lease could not be given back, so the next replica waits for it to run out: {}", words(&error))
             }
             Err(_) => tracing::warn!("the lease could not be given back in time, so the next replica waits for it to run out"),
         }
+    }
+
+    async fn give_back(&self, lease: Lease) -> Result<(), kube::Error> {
+        let released = decide::released(lease, Timestamp::now());
+        self.leases.replace(&self.candidacy.lease, &PostParams::default(), &released).await.map(drop)
     }
 }

@@ -14,11 +14,11 @@ use std::time::Duration;
 use kube::runtime::controller::Action;
 use spinredis_crds::report::{Problem, Reason};
 
-use crate::{context::Context, policy};
+use crate::{context::Context, policy, rolls};
 use pins::Pinning;
 use subject::Subject;
 
-/// How often an unready pod is asked why.
+/// How often an unready pod is asked why, and how often it is tried to remove what could not be removed.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// When to try again what only an edit should help: the cluster's policy may have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
@@ -97,10 +97,12 @@ pub async fn reconcile(namespace: &str, name: &str, context: &Context) -> Result
                 Ok(Action::requeue(LOOK_AGAIN))
             }
             Err(error) => Err(error.into()),
-            Ok(_) => {
+            Ok(applied) => {
+                // Until a roll has ended, its events tell of each step.
+                let remains = applied.has_remains && rolls::is_finished(&applied.deployment);
                 let ask_again = observed.has_unready_runtime.then_some(ASK_AGAIN);
                 let turn = context.rolls.waits(&subject.full_name());
-                let soonest = [ask_again, observed.write_after, turn].into_iter().flatten().min();
+                let soonest = [ask_again, observed.write_after, turn, remains.then_some(ASK_AGAIN)].into_iter().flatten().min();
                 Ok(soonest.map_or_else(Action::await_change, Action::requeue))
             }
         }
@@ -123,6 +125,7 @@ async fn children(subject: &Subject, context: &Context) -> Result<apply::Applied
     let is_edit = subject.status.observed_generation != subject.generation;
     let children = build::children(&app, sources.as_deref(), &services, &context.settings);
     let pinning = Pinning::look(&app, context).await?;
+    apply::wait_for_pods(&app, &subject.status, context).await?;
     let applied = apply::apply(&app, children, is_edit, context).await?;
     if let Some(pinning) = pinning {
         pinning.settle(subject, &app, &applied, context).await?;

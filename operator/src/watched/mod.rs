@@ -4,6 +4,7 @@
 //!
 //! [`controller`](crate::controller) feeds it. Nothing here asks or writes anything.
 
+pub mod relisting;
 mod store;
 mod stored;
 

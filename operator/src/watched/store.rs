@@ -28,6 +28,8 @@ struct Watch {
     shown: u64,
     /// While the watch lists: what it listed so far.
     listed: Option<BTreeSet<Key>>,
+    /// While the watch lists: what was written meanwhile, which the list may be too old for.
+    written: BTreeSet<Key>,
 }
 
 impl<K> Default for Store<K> {
@@ -47,10 +49,16 @@ impl<K: Kept> Store<K> {
         let store = &mut *self.lock();
         let watch = store.watches.entry(namespace.map(str::to_owned)).or_default();
         match event {
-            Event::Init => watch.listed = Some(BTreeSet::new()),
+            // Versions of before are not compared with those from now on: they are higher if etcd was restored from a backup.
+            Event::Init => *watch = Watch { listed: Some(BTreeSet::new()), ..Watch::default() },
             Event::InitApply(object) => {
+                let key = object.key();
+                watch.shown = watch.shown.max(object.version());
                 if let Some(listed) = &mut watch.listed {
-                    listed.insert(object.key());
+                    listed.insert(key.clone());
+                }
+                if !watch.written.contains(&key) {
+                    store.objects.remove(&key);
                 }
                 store.put(object.clone());
             }
@@ -75,11 +83,18 @@ impl<K: Kept> Store<K> {
 
     /// Takes in what the API server answered to a write, before the watch shows it.
     pub fn wrote(&self, object: Stored<K>) {
-        let mut store = self.lock();
-        let watch = store.watches.get(&None).or_else(|| store.watches.get(&object.namespace()));
-        // A watch that is ahead of the answer knows better: it may have said since that the object is gone.
-        if watch.is_none_or(|watch| object.version() > watch.shown) {
-            store.put(object);
+        let store = &mut *self.lock();
+        let scope = if store.watches.contains_key(&None) { None } else { object.namespace() };
+        match store.watches.get_mut(&scope) {
+            Some(Watch { listed: Some(_), written, .. }) => {
+                if written.insert(object.key()) {
+                    store.objects.remove(&object.key());
+                }
+                store.put(object);
+            }
+            // A watch that is ahead of the answer knows better: it may have said since that the object is gone.
+            Some(watch) if object.version() <= watch.shown => {}
+            _ => store.put(object),
         }
     }
 
@@ -204,6 +219,24 @@ mod tests {
         let gone: Vec<_> = relist(None).iter().map(ResourceExt::name_any).collect();
         assert_eq!(gone, ["shop-1"], "its app has to be told");
         assert_eq!(names(&store), ["shop-2"]);
+    }
+
+    #[test]
+    fn after_a_restore_of_etcd_lower_versions_are_the_newer_ones() {
+        let store = Store::default();
+        for name in ["shop-1", "shop-2", "shop-3"] {
+            store.take_in(&Event::Apply(object(name, 900)), None);
+        }
+        let version = |name: &str| store.find("n", name).map(|found| found.version());
+        store.take_in(&Event::Init, None);
+        store.wrote(object("shop-2", 610));
+        store.take_in(&Event::InitApply(object("shop-1", 500)), None);
+        store.take_in(&Event::InitApply(object("shop-2", 510)), None);
+        store.take_in(&Event::InitDone, None);
+        assert_eq!((version("shop-1"), version("shop-2"), version("shop-3")), (Some(500), Some(610), None));
+        store.wrote(object("shop-1", 620));
+        store.take_in(&Event::Apply(object("shop-1", 615)), None);
+        assert_eq!(version("shop-1"), Some(620));
     }
 
     #[test]

@@ -59,6 +59,27 @@ fn a_leader_that_is_asked_to_stop_hands_over_at_once_and_a_follower_writes_nothi
 }
 
 #[test]
+fn a_lease_that_changed_meanwhile_is_given_back_all_the_same() {
+    with_world(|world| async move {
+        let namespace = world.namespace("changed").await;
+        let (is_asked, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (asked, once) = (is_asked.clone(), refused.clone());
+        // Its first write after it was asked to stop meets another version than it knows.
+        let faults = Faults::new(move |seen| {
+            let is_write = asked.load(Ordering::SeqCst) && seen.is_write() && seen.path.contains("/leases");
+            if is_write && !once.swap(true, Ordering::SeqCst) { Fault::Refuse(409) } else { Fault::None }
+        });
+        let leader = replica(&world, &namespace, "operator-a", &faults);
+        wait_until_it_leads(&leader, true).await;
+        is_asked.store(true, Ordering::SeqCst);
+        leader.stop().await;
+        assert!(refused.load(Ordering::SeqCst));
+        let lease = world.api(&namespace, "coordination.k8s.io", "v1", "Lease").get("spin-redis-operator").await.unwrap();
+        assert_eq!(lease.data["spec"]["holderIdentity"].as_str().unwrap_or_default(), "");
+    });
+}
+
+#[test]
 fn a_leader_that_is_cut_off_ends_before_another_begins() {
     with_world(|world| async move {
         let namespace = world.namespace("cut-off").await;

@@ -8,5 +8,8 @@ mod hanging;
 mod killed;
 mod restart;
 mod sharing;
+mod restored;
 mod storms;
+mod uncollected;
+mod unreadable;
 mod world;

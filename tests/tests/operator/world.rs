@@ -23,21 +23,34 @@ use crate::faults::Faults;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A control plane that ends with the last test that uses it.
-pub fn plane() -> Arc<ControlPlane> {
-    static SHARED: Mutex<Weak<ControlPlane>> = Mutex::new(Weak::new());
-    let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+type Shared = Mutex<Weak<ControlPlane>>;
+
+fn shared(plane: &'static Shared, start: impl FnOnce() -> ControlPlane) -> Arc<ControlPlane> {
+    let mut shared = plane.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     shared.upgrade().unwrap_or_else(|| {
-        let mut plane = ControlPlane::start();
-        plane.start_controllers();
-        let plane = Arc::new(plane);
+        let plane = Arc::new(start());
         *shared = Arc::downgrade(&plane);
         plane
     })
 }
 
+/// Runs a test against the shared control plane without the controllers of Kubernetes: no Deployment gets pods but by the test's own
+/// hand, and nothing goes with its owner.
+pub fn with_bare_world<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
+    static BARE: Shared = Mutex::new(Weak::new());
+    let plane = shared(&BARE, ControlPlane::start);
+    run(async { test(World { client: plane.client().await, config: plane.config().await }).await });
+    drop(plane);
+}
+
 /// Runs a test against the shared control plane.
 pub fn with_world<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
-    let plane = plane();
+    static FULL: Shared = Mutex::new(Weak::new());
+    let plane = shared(&FULL, || {
+        let mut plane = ControlPlane::start();
+        plane.start_controllers();
+        plane
+    });
     run(async {
         let world = World { client: plane.client().await, config: plane.config().await };
         let kubelet = tokio::spawn(kubelet::run(world.client.clone()));
@@ -140,7 +153,7 @@ impl World {
         name.to_owned()
     }
 
-    fn api(&self, namespace: &str, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
+    pub fn api(&self, namespace: &str, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         Api::namespaced_with(self.client.clone(), namespace, &resource)
     }

@@ -7,6 +7,7 @@
 mod drift;
 mod old_pods;
 mod optional;
+mod predecessor;
 mod prune;
 
 use std::time::Instant;
@@ -33,6 +34,7 @@ use crate::{
 
 pub use drift::amount;
 use optional::Optional;
+pub use predecessor::wait_for_pods;
 
 /// Why a child could not be applied.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,15 @@ pub enum Error {
         /// Kind of the child.
         kind: &'static str,
         /// Its name.
+        name: String,
+    },
+    /// The pods of a Deployment that is gone still run.
+    #[error(
+        "the pods of an earlier Deployment of this app still run, since ReplicaSet {name} has yet to be deleted with it; a new Deployment is \
+         made as soon as they stop"
+    )]
+    OldPods {
+        /// The ReplicaSet they belong to.
         name: String,
     },
     /// The app went, or goes, or another of its name took its place.
@@ -93,7 +104,7 @@ impl Error {
             Error::NameConflict { .. } => Reason::NameConflict,
             Error::Invalid { .. } => Reason::Invalid,
             Error::Refused { .. } => Reason::PodRejected,
-            Error::BeingDeleted { .. } | Error::AppGone | Error::Api { .. } => Reason::Progressing,
+            Error::BeingDeleted { .. } | Error::OldPods { .. } | Error::AppGone | Error::Api { .. } => Reason::Progressing,
         }
     }
 
@@ -121,6 +132,8 @@ pub struct Applied {
     pub widened: Option<Vec<String>>,
     /// Whether the Deployment waits for its turn to roll.
     pub waits: bool,
+    /// Whether something is left that is to be removed later, of which no watch tells.
+    pub has_remains: bool,
 }
 
 /// Applies the children and removes what is no longer used.
@@ -152,15 +165,15 @@ pub async fn apply(app: &Validated, children: Children, is_edit: bool, context: 
         policies.apply(policy).await?;
         let deployment = deployments.scale(live, app.spec().replicas).await?;
         budgets.apply(budget).await?;
-        return Ok(Applied { deployment, widened, waits: true });
+        return Ok(Applied { deployment, widened, waits: true, has_remains: false });
     }
     let config_map = config_maps.apply(config_map).await?;
     // Before the pods that it is for.
     policies.apply(policy).await?;
     let deployment = deployments.apply(deployment).await?;
     budgets.apply(budget).await?;
-    prune::config_maps(app, &config_map.name_any(), context).await?;
-    Ok(Applied { deployment, widened, waits: false })
+    let has_remains = prune::config_maps(app, &config_map.name_any(), context).await?;
+    Ok(Applied { deployment, widened, waits: false, has_remains })
 }
 
 /// Whether a child says all that is wanted of it, and, if it is of such a kind, nothing else.
@@ -217,7 +230,7 @@ where
         let live = async { self.api.get_opt(&self.name).await.map_err(|error| Error::of(self.kind, &self.name, error)) };
         let (live, ()) = futures::try_join!(live, self.app_is_there())?;
         match live {
-            Some(live) if !is_controlled_by(&live, self.app.uid()) => Err(self.taken(&live)),
+            Some(live) if !is_controlled_by(&live, self.app.uid()) && !self.is_left_behind(&live) => Err(self.taken(&live)),
             Some(live) if live.meta().deletion_timestamp.is_some() => Err(Error::BeingDeleted { kind: self.kind, name: self.name.clone() }),
             live => Ok(live),
         }
@@ -231,12 +244,18 @@ where
         if is_there { Ok(()) } else { Err(Error::AppGone) }
     }
 
+    /// Whether this app takes over a child of an earlier app of its name.
+    fn is_left_behind(&self, live: &K) -> bool {
+        predecessor::is_of_earlier_app(live, self.app) && predecessor::is_left_behind(self.app, (self.context.clock)())
+    }
+
     fn taken(&self, live: &K) -> Error {
         let (kind, name) = (self.kind, self.name.clone());
-        let owner = live.owner_references().iter().find(|owner| owner.controller == Some(true));
-        match owner {
-            // A child of an app that was deleted and made again: the garbage collector is about to take it.
-            Some(owner) if owner.kind == self.app.owner().kind && owner.name == self.app.name() => Error::BeingDeleted { kind, name },
+        // A child of an app that was deleted and made again: the garbage collector is about to take it.
+        if predecessor::is_of_earlier_app(live, self.app) {
+            return Error::BeingDeleted { kind, name };
+        }
+        match live.owner_references().iter().find(|owner| owner.controller == Some(true)) {
             Some(owner) => Error::NameConflict { kind, name, owner: format!("belongs to {} {}", owner.kind, owner.name) },
             None => Error::NameConflict { kind, name, owner: "was not made by this app".to_owned() },
         }

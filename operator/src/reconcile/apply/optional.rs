@@ -7,7 +7,7 @@ use kube::{
 };
 use serde::Serialize;
 
-use super::{Child, Error, is_controlled_by};
+use super::{Child, Error, is_controlled_by, predecessor};
 use crate::{context::Context, reconcile::validate::Validated, watched::Kept};
 
 /// A child that an app may have; its name is the app's.
@@ -46,10 +46,13 @@ where
         self.wanted = None;
     }
 
-    /// What this app had and no longer wants.
+    /// What this app, or an earlier one of its name, had and it does not want.
     fn left_over(&self) -> Option<K> {
         let live = self.context.watched.find::<K>(self.app.namespace(), self.app.name());
-        live.filter(|live| is_controlled_by(live, self.app.uid()) && live.meta().deletion_timestamp.is_none())
+        let is_left_behind =
+            |live: &K| predecessor::is_of_earlier_app(live, self.app) && predecessor::is_left_behind(self.app, (self.context.clock)());
+        let live = live.filter(|live| is_controlled_by(live, self.app.uid()) || is_left_behind(live));
+        live.filter(|live| live.meta().deletion_timestamp.is_none())
     }
 
     /// Brings the child to what is wanted.

@@ -59,7 +59,9 @@ impl<'a> Pinning<'a> {
             // While it waits for its turn to roll its pods still name the pins of before.
             is_finished: is_finished(&applied.deployment) && !applied.waits,
         });
-        if decision.kept != kept {
+        // Pins that an earlier app of this name left behind become this app's.
+        let is_own = self.live.as_ref().is_none_or(|live| apply::is_controlled_by(live, app.uid()));
+        if decision.kept != kept || !is_own {
             self.child.wanted = build::pins(app, decision.kept);
             // What no watch knows is asked for before it is made.
             let live = if self.live.is_some() { self.live } else { self.child.look().await? };
