@@ -21,6 +21,7 @@ use crate::{
     },
     rolls::Rolls,
     settings::Settings,
+    turns::Turns,
     watched::Watched,
 };
 
@@ -51,6 +52,8 @@ pub struct Context {
     pub checked: Checked,
     /// How often statuses are written.
     pub pace: Pace,
+    /// How soon apps are reconciled again.
+    pub turns: Turns,
     /// The time of transitions.
     pub clock: fn() -> Timestamp,
     failures: Mutex<HashMap<String, u32>>,
@@ -73,6 +76,7 @@ impl Context {
             leadership: Leadership::alone(),
             checked: Checked::default(),
             pace: Pace::default(),
+            turns: Turns::default(),
             clock: Timestamp::now,
             failures: Mutex::default(),
         }
@@ -96,6 +100,7 @@ impl Context {
         self.succeeded(app);
         self.checked.forget(app);
         self.pace.forget(app);
+        self.turns.forget(app);
         self.rolls.forget(app);
         self.services.forget(app);
     }
