@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -11,6 +10,7 @@ use crate::{
     connection::Trigger,
     pod::Pod,
     policies::{DisruptionBudget, NetworkPolicySettings, Prepare},
+    sharing::{Delivery, Sharing},
     status::SpinRedisAppStatus,
     store::KeyValueStore,
     variable::Variable,
@@ -39,14 +39,15 @@ pub const GROUP: &str = "spinredis.dev";
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(name = "Delivery", type_ = "string", priority = 1, json_path = ".status.delivery"),
     printcolumn(name = "Address", type_ = "string", json_path = ".spec.trigger.address"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 52")
         .message("metadata.name must be at most 52 lower-case letters, digits and dashes, since the names of its children are made from it")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.replicas) || self.replicas <= 1 || has(self.delivery)")
-    .message("replicas above 1 need delivery: with Redis pub/sub every replica gets every message; if that is what you want, set delivery: EachReplica"))]
+#[x_kube(validation = Rule::new("!has(self.sharing) || !has(self.delivery) || self.delivery == 'Shared'").field_path(".sharing")
+    .message("sharing is for replicas that share messages, and delivery is EachReplica: set delivery: Shared, or leave sharing out"))]
 #[x_kube(validation = Rule::new("has(self.application) || has(self.trigger)").field_path(".trigger").reason(Reason::FieldValueRequired)
     .message("name the Redis server, for example trigger: {address: redis://redis.default.svc:6379}"))]
 #[x_kube(validation = Rule::new("has(self.application) || !has(self.trigger) || has(self.trigger.address) || has(self.trigger.addressFrom)")
@@ -83,14 +84,18 @@ pub struct SpinRedisAppSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub image_pull_secrets: Vec<PullSecret>,
-    /// Number of pods. Default 1. More than one needs delivery.
+    /// Number of pods. Default 1. What several do with one message, delivery says.
     #[serde(default = "one_replica")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
-    /// What several replicas do with one message: EachReplica: every replica handles every message, as Redis pub/sub
-    /// delivers it. Required when replicas is above 1.
+    /// What several replicas do with one message. Shared: one of them handles it, although Redis pub/sub delivers it to all.
+    /// EachReplica: every one of them handles it. Without it messages are shared as soon as replicas is above 1, and scaling
+    /// from 1 to several replaces the pods: set it where something scales the app, such as an autoscaler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
+    /// How replicas that share messages watch over each other. The defaults suit almost everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<Sharing>,
     /// How long a stopping pod may finish the messages it has received: 30s, 2m. Default 30s, at most 1h; 0s: not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 32), regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
@@ -135,14 +140,6 @@ pub struct PullSecret {
     /// Name of the Secret, in the namespace of the app.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
-}
-
-/// What several replicas do with one message: EachReplica: every replica handles every message, as Redis pub/sub
-/// delivers it. Required when replicas is above 1.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// Every replica handles every message.
-    EachReplica,
 }
 
 /// CPU and memory requests and limits, as in a Pod.

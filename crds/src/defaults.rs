@@ -40,6 +40,15 @@ pub const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// Entries of a dead-letter stream.
 pub const DEAD_LETTER_LENGTH: u64 = 10_000;
 
+/// How often a replica that shares messages tells the others that it is there.
+pub const SHARING_BEAT: Duration = Duration::from_millis(200);
+/// After how long without a word it is taken for lost.
+pub const SHARING_EXPIRY: Duration = Duration::from_secs(1);
+/// Beats in an expiry, where only one of the two is given.
+pub const BEATS_UNTIL_EXPIRY: u32 = 5;
+/// Bytes of others' messages that a replica keeps for each Redis server.
+pub const SHARING_RING_BYTES: u64 = 16 << 20;
+
 /// What the keys of a key-value store begin with in Redis, so that apps and stores on one server stay apart.
 pub fn prefix(namespace: &str, app: &str, store: &str) -> String {
     format!("{namespace}/{app}/{store}/")

@@ -1,7 +1,8 @@
 //! The manifest the runtime reads: the part of a `SpinRedisApp` that changes what the pods do.
 //!
 //! [`Manifest::parse`] takes both what the operator writes (`app.yaml`) and the file a person applies, so what runs on a
-//! laptop is what runs in the cluster. Scaling, labels or pull secrets are not part of it and roll no pods.
+//! laptop is what runs in the cluster. Scaling, labels or pull secrets are not part of it and roll no pods; only whether replicas
+//! share messages is, which their number decides where the app does not ([`sharing`](crate::sharing)).
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::{
     connection::{Connection, Trigger},
     defaults, quantity,
     reference::Reference,
+    sharing::{Delivery, Sharing},
     store::KeyValueStore,
     variable::Variable,
 };
@@ -71,6 +73,12 @@ pub struct ManifestSpec {
     /// How long a stopping pod may finish the messages it has received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<String>,
+    /// What several replicas do with one message.
+    #[serde(default, skip_serializing_if = "Delivery::is_each_replica")]
+    pub delivery: Delivery,
+    /// How replicas that share messages watch over each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<Sharing>,
 }
 
 fn default_namespace() -> String {
@@ -184,6 +192,7 @@ impl SpinRedisAppSpec {
 impl ManifestSpec {
     /// What the runtime reads of an app.
     pub fn of(spec: &SpinRedisAppSpec) -> Self {
+        let delivery = spec.effective_delivery();
         Self {
             trigger: spec.trigger.clone(),
             application: spec.application.clone(),
@@ -191,6 +200,8 @@ impl ManifestSpec {
             variables: spec.variables.clone(),
             key_value_stores: spec.key_value_stores.clone(),
             drain: spec.drain.clone(),
+            delivery,
+            sharing: spec.sharing.clone().filter(|_| delivery.is_shared()),
         }
     }
 

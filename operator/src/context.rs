@@ -18,6 +18,7 @@ use crate::{
     retry::Failures,
     rolls::Rolls,
     settings::Settings,
+    turns::Turns,
     watched::Watched,
 };
 
@@ -45,6 +46,8 @@ pub struct Context {
     pub checked: Checked,
     /// How often statuses are written.
     pub pace: Pace,
+    /// How soon apps are reconciled again.
+    pub turns: Turns,
     /// The time of transitions.
     pub clock: fn() -> Timestamp,
     /// The apps whose last reconcile failed.
@@ -68,6 +71,7 @@ impl Context {
             leadership: Leadership::alone(),
             checked: Checked::default(),
             pace: Pace::default(),
+            turns: Turns::default(),
             clock: Timestamp::now,
             failures: Failures::default(),
         }
@@ -83,6 +87,7 @@ impl Context {
         self.failures.forget(app);
         self.checked.forget(app);
         self.pace.forget(app);
+        self.turns.forget(app);
         self.rolls.forget(app);
         self.services.forget(app);
     }

@@ -33,7 +33,7 @@ use crate::{
     names::{self, APP_LABEL},
     reconcile::{self, dereference::ServiceName},
     watched::{
-        Kept, Stored,
+        Kept, News, Stored,
         relisting::{relisting, touched},
     },
 };
@@ -77,18 +77,20 @@ impl Scope {
 
 /// How many watches of a scope have to list before the first reconcile.
 pub const WATCHES: usize = 7;
+/// How many objects are listed at once: a page is in memory whole until it is taken in.
+const PAGE: u32 = 100;
 /// Selects what carries an app's label; what does not is watched for its metadata only.
 const OURS: &str = APP_LABEL;
 
 /// Reconciles the apps of a scope, so many at once, until `shutdown` resolves and the last reconcile has ended.
 pub async fn run(scope: Scope, context: Arc<Context>, at_once: u16, shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static) {
-    let (apps, writer) = reflector::store::<App>();
+    let (apps, mut writer) = reflector::store::<App>();
     let watches = Watches { scope: scope.clone(), context: context.clone() };
     let strangers = format!("!{APP_LABEL}");
     let (by_name, by_pins, in_scope) = (apps.clone(), apps.clone(), scope);
     let (by_budget, by_policy) = (apps.clone(), apps.clone());
     let (known, users) = (context.clone(), context.clone());
-    let controller = Controller::for_stream(applied(watches.apps().reflect(writer)), apps)
+    let controller = Controller::for_stream(applied(watches.apps(), move |event| writer.apply_watcher_event(event)), apps)
         .with_config(Config::default().concurrency(at_once))
         .watches_stream(watches.of::<Deployment>(Some(OURS), "Deployment"), |deployment| app_of_label(&deployment))
         .watches_stream(
@@ -139,28 +141,29 @@ struct Watches {
 }
 
 impl Watches {
-    /// The apps, kept whole; only their names go on.
-    fn apps(&self) -> impl Stream<Item = watcher::Result<watcher::Event<App>>> + Send + use<> {
+    /// The apps, kept whole; only their names go on, each with whether there is anything new of it.
+    fn apps(&self) -> impl Stream<Item = (watcher::Event<App>, bool)> + Send + use<> {
         let name_of = |app: Stored<SpinRedisApp>| App { types: None, metadata: without_labels(app.meta().clone()), _phantom: PhantomData };
-        self.kept::<SpinRedisApp>(None, "SpinRedisApp").map(move |(event, _)| {
-            Ok(match event {
+        self.kept::<SpinRedisApp>(None, "SpinRedisApp").map(move |(event, news)| {
+            let event = match event {
                 watcher::Event::Apply(app) => watcher::Event::Apply(name_of(app)),
                 watcher::Event::Delete(app) => watcher::Event::Delete(name_of(app)),
                 watcher::Event::Init => watcher::Event::Init,
                 watcher::Event::InitApply(app) => watcher::Event::InitApply(name_of(app)),
                 watcher::Event::InitDone => watcher::Event::InitDone,
-            })
+            };
+            (event, news.is_new)
         })
     }
 
-    /// Objects of a kind that were touched, also those that went while nobody watched. They are kept.
+    /// Objects of a kind of which there is anything new, also those that went while nobody watched. They are kept.
     fn of<K: Kept>(&self, labels: Option<&str>, kind: &'static str) -> impl Stream<Item = watcher::Result<Stored<K>>> + Send + use<K> {
-        self.kept::<K>(labels, kind).flat_map(|(event, gone)| {
+        self.kept::<K>(labels, kind).flat_map(|(event, news)| {
             let touched = match event {
                 watcher::Event::Apply(object) | watcher::Event::Delete(object) | watcher::Event::InitApply(object) => Some(object),
                 watcher::Event::Init | watcher::Event::InitDone => None,
             };
-            stream::iter(touched.into_iter().chain(gone).map(Ok))
+            stream::iter(touched.filter(|_| news.is_new).into_iter().chain(news.gone).map(Ok))
         })
     }
 
@@ -178,52 +181,56 @@ impl Watches {
         touched(surviving(watch, kind, self.context.clone())).map(Ok)
     }
 
-    /// The events of a watch after they were taken in, each with the objects that a new list lacks.
+    /// The events of a watch after they were taken in, each with what it told.
     fn kept<K: Kept>(
         &self,
         labels: Option<&str>,
         kind: &'static str,
-    ) -> impl Stream<Item = (watcher::Event<Stored<K>>, Vec<Stored<K>>)> + Send + use<K> {
+    ) -> impl Stream<Item = (watcher::Event<Stored<K>>, News<K>)> + Send + use<K> {
         let (api, config) = (self.scope.api::<Stored<K>>(&self.context.client), selecting(labels));
         let watch = relisting(move || watcher(api.clone(), config.clone()));
         let (context, scope) = (self.context.clone(), self.scope.clone());
         let mut has_listed = false;
         surviving(watch, kind, context.clone()).map(move |event| {
-            let gone = K::store(&context.watched).take_in(&event, scope.namespace());
+            let news = K::store(&context.watched).take_in(&event, scope.namespace());
             if matches!(event, watcher::Event::InitDone) && !has_listed {
                 has_listed = true;
                 context.watched.one_has_listed();
             }
-            (event, gone)
+            (event, news)
         })
     }
 }
 
-/// The apps that a watch shows. Those of a list only once it is complete: before that the reflector does not know them, and a
-/// reconcile of one would find none.
-fn applied(watch: impl Stream<Item = watcher::Result<watcher::Event<App>>> + Send) -> impl Stream<Item = watcher::Result<App>> + Send {
+/// The apps of which a watch shows anything new, after `note` was told. Those of a list only once it is complete: before that the
+/// reflector does not know them, and a reconcile of one would find none.
+fn applied(
+    watch: impl Stream<Item = (watcher::Event<App>, bool)> + Send,
+    mut note: impl FnMut(&watcher::Event<App>) + Send,
+) -> impl Stream<Item = watcher::Result<App>> + Send {
     let mut listed = Vec::new();
-    watch.flat_map(move |event| {
+    watch.flat_map(move |(event, is_new)| {
+        note(&event);
         stream::iter(match event {
-            Ok(watcher::Event::Init) => {
+            watcher::Event::Init => {
                 listed.clear();
                 Vec::new()
             }
-            Ok(watcher::Event::InitApply(app)) => {
-                listed.push(Ok(app));
+            watcher::Event::InitApply(app) => {
+                listed.extend(is_new.then_some(Ok(app)));
                 Vec::new()
             }
-            Ok(watcher::Event::InitDone) => std::mem::take(&mut listed),
-            Ok(watcher::Event::Apply(app)) => vec![Ok(app)],
-            Ok(watcher::Event::Delete(_)) => Vec::new(),
-            Err(error) => vec![Err(error)],
+            watcher::Event::InitDone => std::mem::take(&mut listed),
+            watcher::Event::Apply(app) if is_new => vec![Ok(app)],
+            watcher::Event::Apply(_) | watcher::Event::Delete(_) => Vec::new(),
         })
     })
 }
 
 /// Everything, or what these labels select.
 fn selecting(labels: Option<&str>) -> watcher::Config {
-    labels.map_or_else(watcher::Config::default, |labels| watcher::Config::default().labels(labels))
+    let config = watcher::Config::default().page_size(PAGE);
+    labels.map_or(config.clone(), |labels| config.labels(labels))
 }
 
 fn without_labels(metadata: ObjectMeta) -> ObjectMeta {
@@ -271,6 +278,9 @@ async fn reconcile_app(app: Arc<App>, context: Arc<Context>, shutdown: impl Futu
     }
     let (namespace, name) = (app.namespace().unwrap_or_default(), app.name_any());
     let start = Instant::now();
+    if let Some(wait) = context.turns.wait(&format!("{namespace}/{name}"), app.meta().uid.as_deref(), app.meta().generation, start) {
+        return Ok(Action::requeue(wait));
+    }
     let result = reconcile::reconcile(&namespace, &name, &context).await;
     context.metrics.reconciled(result.is_ok(), start.elapsed());
     if result.is_ok() {

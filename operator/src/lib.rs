@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod client;
 pub mod context;
 pub mod controller;
 pub mod election;
@@ -18,6 +19,7 @@ pub mod retry;
 pub mod rolls;
 pub mod server;
 pub mod settings;
+pub mod turns;
 pub mod watched;
 
 use std::{future::Future, sync::Arc};

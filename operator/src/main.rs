@@ -5,12 +5,16 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
 use http::{HeaderValue, header::USER_AGENT};
-use kube::{Client, Config};
-use spin_redis_operator::cli::{Args, LogFormat};
+use kube::Config;
+use spin_redis_operator::{
+    cli::{Args, LogFormat},
+    client,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-#[tokio::main]
+// One thread does it all: the work is waiting for the API server, and of threads that pass it on each costs memory and time.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
     start_logging(&args);
@@ -38,7 +42,7 @@ async fn start(args: Args) -> anyhow::Result<()> {
     // So that logs of the API server tell whose a request is.
     let name = HeaderValue::from_static(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, name));
-    let client = Client::try_from(config)?;
+    let client = client::connect(config)?;
     spin_redis_operator::run(args.into_options(), client, shutdown).await
 }
 

@@ -19,7 +19,7 @@ use spin_redis_operator::{
     settings::{PullPolicy, Settings},
 };
 use spinredis_crds::{
-    SpinRedisApp,
+    GROUP_KEY_VARIABLE, SpinRedisApp,
     registries::{RegistrySetting, RegistrySettings},
 };
 
@@ -107,6 +107,71 @@ fn an_app_with_every_field_of_pods_and_policies_is_built_as_written_down() {
 }
 
 #[test]
+fn an_app_whose_replicas_share_messages_is_built_as_written_down() {
+    compare_with_fixture("shared", None);
+}
+
+/// The values of the environment variables of the containers with this name.
+fn values(pod: &PodSpec, variable: &str) -> Vec<(String, Option<String>)> {
+    let of_container = |container: Container| container.env.into_iter().flatten().map(move |env| (container.name.clone(), env));
+    containers(pod)
+        .into_iter()
+        .flat_map(of_container)
+        .filter(|(_, env)| env.name == variable)
+        .map(|(name, env)| (name, env.value))
+        .collect()
+}
+
+#[test]
+fn replicas_that_share_messages_sign_with_the_identity_of_their_app_and_others_sign_nothing() {
+    let uid = || vec![("serve".to_owned(), Some("11111111-1111-1111-1111-111111111111".to_owned()))];
+    for (replicas, delivery, expected) in [
+        (1, Value::Null, Vec::new()),
+        (3, json!("EachReplica"), Vec::new()),
+        (0, json!("Shared"), uid()),
+        (1, json!("Shared"), uid()),
+        (3, json!("Shared"), uid()),
+        (2, Value::Null, uid()),
+    ] {
+        let app = changed("smallest.yaml", |app| {
+            app["spec"]["replicas"] = json!(replicas);
+            app["spec"]["delivery"] = delivery.clone();
+        });
+        assert_eq!(values(&pod(&built(&app)), GROUP_KEY_VARIABLE), expected, "{replicas} {delivery}");
+    }
+}
+
+#[test]
+fn scaling_an_app_that_says_how_its_replicas_share_changes_no_pod_template_and_no_manifest() {
+    let of = |replicas: i32| {
+        built(&changed("smallest.yaml", |app| {
+            app["spec"]["delivery"] = json!("Shared");
+            app["spec"]["replicas"] = json!(replicas);
+        }))
+    };
+    let before = of(1);
+    for replicas in [0, 2, 7] {
+        let after = of(replicas);
+        assert_eq!(template(&before.deployment), template(&after.deployment), "{replicas}");
+        assert_eq!(before.config_map, after.config_map, "{replicas}");
+    }
+}
+
+#[test]
+fn an_app_that_leaves_delivery_open_gets_other_pods_when_it_comes_to_have_several_and_runs_the_same_bytes() {
+    let of = |replicas: i32| changed("smallest.yaml", |app| app["spec"]["replicas"] = json!(replicas));
+    let [one, two, three] = [1, 2, 3].map(|replicas| built(&of(replicas)));
+    assert_ne!(template(&one.deployment), template(&two.deployment));
+    assert_ne!(one.config_map.metadata.name, two.config_map.metadata.name);
+    assert_eq!(template(&two.deployment), template(&three.deployment));
+    let asked = |children: &Children| children.deployment.metadata.annotations.clone();
+    assert_ne!(asked(&one), asked(&two), "whoever scales it rolls it, and waits for no other app");
+    assert_eq!(asked(&two), asked(&three));
+    let [one, two] = [1, 2].map(|replicas| pins_key(&validate(&of(replicas)).unwrap()));
+    assert!(one.is_some() && one == two, "tags stay what they were");
+}
+
+#[test]
 fn keys_of_variables_and_of_stores_are_mounted() {
     let pod = pod(&built(&app("stores.yaml")));
     let sources = volume(&pod, "refs").unwrap().projected.unwrap().sources.unwrap();
@@ -149,12 +214,31 @@ fn a_stopping_pod_has_the_drain_of_the_app_and_ten_seconds_more() {
 }
 
 #[test]
+fn a_stopping_pod_that_shares_messages_has_the_time_until_the_others_see_that_it_leaves_too() {
+    for (drain, sharing, seconds) in [
+        ("30s", Value::Null, 41),
+        ("0s", json!({"expiry": "1m"}), 70),
+        ("500ms", json!({"expiry": "300ms"}), 11),
+        ("500ms", json!({"expiry": "501ms"}), 12),
+        ("1s", json!({"beat": "5s"}), 36),
+    ] {
+        let app = changed("smallest.yaml", |app| {
+            app["spec"]["delivery"] = json!("Shared");
+            app["spec"]["drain"] = json!(drain);
+            app["spec"]["sharing"] = sharing.clone();
+        });
+        assert_eq!(pod(&built(&app)).termination_grace_period_seconds, Some(seconds), "{drain} {sharing}");
+    }
+}
+
+#[test]
 fn settings_of_dispatch_reach_the_runtime_and_roll_the_pods() {
     let before = built(&app("smallest.yaml"));
     for (path, value) in [
         ("/spec/components/0", ("queue", json!({"maxBytes": "1Mi"}))),
         ("/spec/trigger", ("maxMessageBytes", json!("1Mi"))),
         ("/spec", ("drain", json!("1m"))),
+        ("/spec", ("delivery", json!("Shared"))),
     ] {
         let after = built(&changed("smallest.yaml", |app| app.pointer_mut(path).unwrap()[value.0] = value.1.clone()));
         assert!(json!(after.config_map).to_string().contains(value.0), "{path}");

@@ -15,7 +15,7 @@ use spin_redis_operator::reconcile::{
     subject::Subject,
 };
 use spinredis_crds::{
-    SpinRedisAppStatus,
+    Delivery, SpinRedisAppStatus,
     report::{PrepareReport, PreparedComponent, Problem, Reason, ServeStatus},
 };
 
@@ -181,6 +181,30 @@ fn an_app_is_ready_when_every_replica_of_its_newest_template_is() {
     assert_eq!(condition(&status, "Available").0, "True");
     assert_eq!(condition(&status, "ComponentsReady").0, "True");
     assert_eq!(status.components[1].digest, "sha256:two");
+}
+
+#[test]
+fn what_several_replicas_do_with_a_message_is_told_with_how_many_there_are() {
+    let of = |replicas: i32, delivery: Value| {
+        let spec = json!({
+            "replicas": replicas,
+            "delivery": delivery,
+            "trigger": {"address": "redis://redis"},
+            "components": [{"id": "one", "channels": ["a"], "source": {"oci": {"reference": "r/x:1"}}}],
+        });
+        let pods = (0..replicas).map(|_| pod(NEW, prepared(), running(true))).collect();
+        let deployment = Some(deployment(replicas, replicas, replicas, replicas, json!([])));
+        let status = Seen { subject: subject_of(&spec, None), deployment, pods, ..Seen::default() }.status();
+        (verdict(&status).2, status.delivery)
+    };
+    let shared = |count: &str| format!("Shared {count}: each message is handled by one replica; subscribed to 1 channel");
+    assert_eq!(of(3, json!("Shared")), (shared("3/3"), Some(Delivery::Shared)));
+    assert_eq!(of(3, Value::Null), (shared("3/3"), Some(Delivery::Shared)));
+    assert_eq!(of(1, json!("Shared")), (shared("1/1"), Some(Delivery::Shared)));
+    let each = "EachReplica 2/2: each message is handled by every replica; subscribed to 1 channel";
+    assert_eq!(of(2, json!("EachReplica")), (each.to_owned(), Some(Delivery::EachReplica)));
+    assert_eq!(of(1, json!("EachReplica")), ("1 of 1 replicas is subscribed to 1 channel".to_owned(), Some(Delivery::EachReplica)));
+    assert_eq!(of(1, Value::Null), ("1 of 1 replicas is subscribed to 1 channel".to_owned(), None));
 }
 
 #[test]

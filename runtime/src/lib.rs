@@ -31,6 +31,7 @@ pub mod prepare;
 pub mod queue;
 pub mod redis;
 pub mod report;
+pub mod sharing;
 pub mod source;
 pub mod telemetry;
 

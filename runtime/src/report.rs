@@ -58,6 +58,71 @@ pub struct ServerReport {
     pub wanted: usize,
     /// Those subscriptions, the ones that are missing first; of very many the first.
     pub subscriptions: Vec<SubscriptionReport>,
+    /// The replicas that share its messages; absent where each handles all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupReport>,
+}
+
+/// The replicas that share the messages of a server, as one of them knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupReport {
+    /// Where the group is kept in Redis.
+    pub key: String,
+    /// Number of the last marker: it counts up with each change of the group.
+    pub epoch: u64,
+    /// Whether this replica owns a share.
+    pub member: bool,
+    /// All who beat.
+    pub members: Vec<MemberReport>,
+    /// Messages received that this replica owned.
+    pub owned: u64,
+    /// Messages received that others owned.
+    pub others: u64,
+    /// Messages taken over from replicas that went away.
+    pub replayed: u64,
+    /// Messages handled before an earlier one of their channel was known to be finished, since too many waited.
+    pub hurried: u64,
+    /// Messages that wait until an earlier one of their channel is finished elsewhere.
+    pub held: u64,
+    /// Bytes kept of what others own.
+    pub ring_bytes: u64,
+    /// The bound of those.
+    pub ring_max_bytes: u64,
+    /// Messages of others that could no longer be kept: nobody can take them over from here.
+    pub overflowed: u64,
+    /// How often the group took this replica for dead.
+    pub expulsions: u64,
+    /// How often it lost its place in the order of messages.
+    pub cuts: u64,
+    /// Messages on the control channel that came from strangers.
+    pub ignored: u64,
+    /// Beats that did not reach the group.
+    pub failed_beats: u64,
+}
+
+/// One replica of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberReport {
+    /// Its id: its pod and a number for this stay in the group.
+    pub id: String,
+    /// Whether it is the one that tells this.
+    pub is_self: bool,
+    /// Whether it owns new messages; otherwise it finishes old ones.
+    pub owns: bool,
+    /// Milliseconds since its last beat.
+    pub silent_ms: u64,
+    /// The last marker it has seen.
+    pub epoch: u64,
+    /// Messages it has received since.
+    pub received: u64,
+    /// It has finished everything of earlier epochs than this.
+    pub finished_epoch: u64,
+    /// Of that epoch's messages it has finished all it owned up to here.
+    pub finished: u64,
+    /// Whether it is still at work on what it took over then.
+    pub replaying: bool,
 }
 
 /// One channel or pattern.

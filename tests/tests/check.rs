@@ -116,7 +116,8 @@ apiVersion: spinredis.dev/v1alpha1
 kind: SpinRedisApp
 metadata: {name: Wrong}
 spec:
-  replicas: 2
+  delivery: EachReplica
+  sharing: {}
   trigger: {address: 'http://redis'}
   components:
   - {id: a, source: {}}
@@ -124,7 +125,7 @@ spec:
     );
     assert_eq!(code, 1);
     assert_eq!(lines.len(), 5, "{lines:#?}");
-    for part in ["metadata.name", "replicas above 1", "redis://", "channels", "exactly one of oci"] {
+    for part in ["metadata.name", "set delivery: Shared", "redis://", "channels", "exactly one of oci"] {
         assert!(lines.iter().any(|line| line.contains(part)), "{part} in {lines:#?}");
     }
 }

@@ -122,11 +122,14 @@ async fn children(subject: &Subject, context: &Context) -> Result<apply::Applied
     let services = dereference::services(services, &context.client).await?;
     let app = context.checked.validate(app)?;
     context.settings.image_policy.check(app.spec())?;
-    let is_edit = subject.status.observed_generation != subject.generation;
+    let circumstances = apply::Circumstances {
+        is_edit: subject.status.observed_generation != subject.generation,
+        is_new: subject.status.conditions.is_empty(),
+    };
     let children = build::children(&app, sources.as_deref(), &services, &context.settings);
     let pinning = Pinning::look(&app, context).await?;
     apply::wait_for_pods(&app, &subject.status, context).await?;
-    let applied = apply::apply(&app, children, is_edit, context).await?;
+    let applied = apply::apply(&app, children, circumstances, context).await?;
     if let Some(pinning) = pinning {
         pinning.settle(subject, &app, &applied, context).await?;
     }

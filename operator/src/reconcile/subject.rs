@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, Client, Resource,
+    Api, Client, Resource, ResourceExt,
     core::{ApiResource, DynamicObject},
 };
 use serde::Deserialize;
@@ -41,7 +41,29 @@ pub fn untyped(client: &Client, namespace: &str) -> Api<DynamicObject> {
 impl Subject {
     /// Reads an app; `None` when there is no such.
     pub fn read(watched: &Watched, namespace: &str, name: &str) -> Option<Self> {
-        watched.apps.find(namespace, name)?.read().ok().map(Self::of)
+        let stored = watched.apps.find(namespace, name)?;
+        let mut subject = match stored.read::<SpinRedisApp>() {
+            Ok(app) => Self::of_app(app),
+            // Whatever is wrong with it, its name and what can be read of its status are needed.
+            Err(_) => Self::of(stored.read().ok()?),
+        };
+        subject.reference.resource_version = stored.resource_version();
+        Some(subject)
+    }
+
+    fn of_app(mut app: SpinRedisApp) -> Self {
+        let status = app.status.take().unwrap_or_default();
+        let metadata = &app.metadata;
+        Self {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            generation: metadata.generation.unwrap_or_default(),
+            is_being_deleted: metadata.deletion_timestamp.is_some(),
+            reference: app.object_ref(&()),
+            app: Ok(app),
+            status,
+        }
     }
 
     /// An app from the object that the API server stores.

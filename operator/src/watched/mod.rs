@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use spinredis_crds::SpinRedisApp;
 use tokio::sync::watch;
 
-pub use store::Store;
+pub use store::{News, Store};
 pub use stored::Stored;
 
 /// Everything that is known without asking.
@@ -104,6 +104,9 @@ pub trait Kept: Resource<DynamicType = (), Scope = NamespaceResourceScope> + ser
     /// Whether a child of this kind may say nothing beside what is wanted: one more rule would open it to somebody else.
     const IS_EXACT: bool = false;
 
+    /// Whether nothing but the version tells of a change of an object of this kind, since its content is not kept.
+    const ONLY_VERSION: bool = false;
+
     /// Where objects of this kind are kept.
     fn store(watched: &Watched) -> &Store<Self>;
 
@@ -144,6 +147,8 @@ impl Kept for ConfigMap {
 }
 
 impl Kept for PartialObjectMeta<ConfigMap> {
+    const ONLY_VERSION: bool = true;
+
     fn store(watched: &Watched) -> &Store<Self> {
         &watched.sources
     }

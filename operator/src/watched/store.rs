@@ -2,7 +2,7 @@
 //! reconcile never decides on something older than its own last write.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -20,6 +20,16 @@ struct Objects<K> {
     objects: BTreeMap<Key, Stored<K>>,
     /// The state of each watch, by the namespace it is of; `None`: of all.
     watches: HashMap<Option<String>, Watch>,
+}
+
+/// What an event of a watch tells that was not known.
+#[derive(Debug)]
+pub struct News<K> {
+    /// Whether the event says anything new of its object. It does not when it only shows what the operator wrote itself, when a
+    /// list repeats what is known, and when nothing changed that is kept.
+    pub is_new: bool,
+    /// The objects that went while nobody watched, which a new list shows by lacking them.
+    pub gone: Vec<Stored<K>>,
 }
 
 #[derive(Default)]
@@ -44,8 +54,8 @@ impl<K: Kept> Store<K> {
     }
 
     /// Takes in what a watch of these namespaces (`None`: of all) tells. Several watches may feed one store, each with
-    /// namespaces of its own. Gives the objects that went while nobody watched, which a new list shows by lacking them.
-    pub fn take_in(&self, event: &Event<Stored<K>>, namespace: Option<&str>) -> Vec<Stored<K>> {
+    /// namespaces of its own.
+    pub fn take_in(&self, event: &Event<Stored<K>>, namespace: Option<&str>) -> News<K> {
         let store = &mut *self.lock();
         let watch = store.watches.entry(namespace.map(str::to_owned)).or_default();
         match event {
@@ -60,25 +70,26 @@ impl<K: Kept> Store<K> {
                 if !watch.written.contains(&key) {
                     store.objects.remove(&key);
                 }
-                store.put(object.clone());
+                return News { is_new: store.put(object.clone()), gone: Vec::new() };
             }
             // What the list lacks is gone. What was written since then comes by the watch that begins now.
             Event::InitDone => {
                 if let Some(listed) = watch.listed.take() {
                     let is_here = |key: &Key| namespace.is_none_or(|namespace| namespace == key.0);
-                    return store.objects.extract_if(.., |key, _| is_here(key) && !listed.contains(key)).map(|(_, gone)| gone).collect();
+                    let gone = store.objects.extract_if(.., |key, _| is_here(key) && !listed.contains(key));
+                    return News { is_new: true, gone: gone.map(|(_, gone)| gone).collect() };
                 }
             }
             Event::Apply(object) => {
                 watch.shown = watch.shown.max(object.version());
-                store.put(object.clone());
+                return News { is_new: store.put(object.clone()), gone: Vec::new() };
             }
             Event::Delete(object) => {
                 watch.shown = watch.shown.max(object.version());
                 store.remove(object);
             }
         }
-        Vec::new()
+        News { is_new: true, gone: Vec::new() }
     }
 
     /// Takes in what the API server answered to a write, before the watch shows it.
@@ -143,10 +154,19 @@ impl<K: Kept> Store<K> {
 }
 
 impl<K: Kept> Objects<K> {
-    fn put(&mut self, object: Stored<K>) {
-        let key = object.key();
-        if self.objects.get(&key).is_none_or(|kept| kept.version() <= object.version()) {
-            self.objects.insert(key, object);
+    /// Keeps an object unless a newer one is kept. Gives whether that changes anything that is read of it.
+    fn put(&mut self, object: Stored<K>) -> bool {
+        match self.objects.entry(object.key()) {
+            Entry::Vacant(free) => {
+                free.insert(object);
+                true
+            }
+            Entry::Occupied(mut kept) if kept.get().version() <= object.version() => {
+                let is_new = !kept.get().says_the_same_as(&object);
+                kept.insert(object);
+                is_new
+            }
+            Entry::Occupied(_) => false,
         }
     }
 
@@ -188,6 +208,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_operator_wrote_itself_what_is_listed_again_and_another_version_of_the_same_are_no_news() {
+        let store = Store::default();
+        let is_new = |event: Event<Stored<ConfigMap>>| store.take_in(&event, None).is_new;
+        assert!(is_new(Event::Apply(object("shop-1", 5))));
+        store.wrote(object("shop-2", 6));
+        assert!(!is_new(Event::Apply(object("shop-2", 6))));
+        assert!(!is_new(Event::InitApply(object("shop-1", 5))));
+        assert!(!is_new(Event::Apply(object("shop-1", 7))), "nothing of it changed");
+        let edited = json!({"metadata": {"name": "shop-1", "namespace": "n", "resourceVersion": "8", "labels": {"other": "y"}}});
+        assert!(is_new(Event::Apply(serde_json::from_value(edited).unwrap())));
+        assert!(is_new(Event::Delete(object("shop-1", 9))));
+    }
+
+    #[test]
     fn an_answer_that_comes_after_the_event_of_a_deletion_brings_nothing_back() {
         let store = Store::default();
         store.take_in(&Event::Apply(object("shop-1", 5)), None);
@@ -214,9 +248,9 @@ mod tests {
             store.take_in(&Event::InitApply(object("shop-2", 6)), namespace);
             store.take_in(&Event::InitDone, namespace)
         };
-        assert!(relist(Some("elsewhere")).is_empty());
+        assert!(relist(Some("elsewhere")).gone.is_empty());
         assert_eq!(names(&store), ["shop-1", "shop-2"]);
-        let gone: Vec<_> = relist(None).iter().map(ResourceExt::name_any).collect();
+        let gone: Vec<_> = relist(None).gone.iter().map(ResourceExt::name_any).collect();
         assert_eq!(gone, ["shop-1"], "its app has to be told");
         assert_eq!(names(&store), ["shop-2"]);
     }

@@ -1,20 +1,24 @@
 //! An object as it is kept in memory: what finds it, and the rest as compact JSON without what nobody here reads. A Deployment
 //! as a Rust value takes four times as much, and a thousand apps are kept.
 
-use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 use super::Kept;
+use crate::names::APP_LABEL;
 
 /// An object of kind `K` in its compact form.
 pub struct Stored<K> {
-    /// Name, namespace, identity, version, labels.
+    /// Name, namespace, identity, version, generation, labels.
     metadata: ObjectMeta,
-    /// The whole object, trimmed.
+    /// The whole object, trimmed, without its version: equal when nothing changed that anybody here reads.
     text: Arc<[u8]>,
     /// Names of the ConfigMaps that the object asks for.
     sources: Arc<[String]>,
@@ -36,33 +40,42 @@ impl<K> fmt::Debug for Stored<K> {
 impl<K: Kept> Stored<K> {
     /// The compact form of an object; `None` for one that cannot be written as JSON, which no object of the API is.
     pub fn of(object: &impl Serialize) -> Option<Self> {
-        serde_json::to_value(object).ok().and_then(|value| Self::from_value(value).ok())
+        match serde_json::to_value(object).ok()? {
+            Value::Object(fields) => Self::from_fields(fields).ok(),
+            _ => None,
+        }
     }
 
-    fn from_value(mut value: Value) -> Result<Self, serde_json::Error> {
-        let Value::Object(fields) = &mut value else { return Err(serde::de::Error::custom("an object of the API is no JSON object")) };
-        let mut metadata = fields.get("metadata").map(ObjectMeta::deserialize).transpose()?.unwrap_or_default();
+    fn from_fields(mut fields: Map<String, Value>) -> Result<Self, serde_json::Error> {
+        let mut own = ObjectMeta::default();
         if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
+            let text = |name: &str| metadata.get(name).and_then(Value::as_str).map(str::to_owned);
+            own.name = text("name");
+            own.namespace = text("namespace");
+            own.uid = text("uid");
+            own.resource_version = text("resourceVersion");
+            own.generation = metadata.get("generation").and_then(Value::as_i64);
+            // The rest of them is in the text.
+            let label = metadata.get("labels").and_then(|labels| labels.get(APP_LABEL)).and_then(Value::as_str);
+            own.labels = label.map(|label| BTreeMap::from([(APP_LABEL.to_owned(), label.to_owned())]));
+            metadata.remove("resourceVersion");
             metadata.remove("managedFields");
         }
-        K::trim(fields);
-        let sources = K::sources(fields).into();
-        let text = serde_json::to_vec(&value)?.into();
-        // The rest of it is in the text.
-        metadata = ObjectMeta {
-            name: metadata.name,
-            namespace: metadata.namespace,
-            uid: metadata.uid,
-            resource_version: metadata.resource_version,
-            labels: metadata.labels.map(|labels| labels.into_iter().filter(|(name, _)| name == crate::names::APP_LABEL).collect()),
-            ..ObjectMeta::default()
-        };
-        Ok(Self { metadata, text, sources, kind: PhantomData })
+        K::trim(&mut fields);
+        let sources = K::sources(&fields).into();
+        let text = serde_json::to_vec(&fields)?.into();
+        Ok(Self { metadata: own, text, sources, kind: PhantomData })
     }
 
     /// The object as a type: `K` itself, or one without its shape.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(&self.text)
+    }
+
+    /// Whether everything that is read of the two is the same.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        let is_same_version = !K::ONLY_VERSION || self.version() == other.version();
+        is_same_version && self.text == other.text && self.metadata.uid == other.metadata.uid
     }
 
     /// Whether the object asks for this ConfigMap.
@@ -84,7 +97,44 @@ impl<K: Kept> Stored<K> {
 
 impl<'de, K: Kept> Deserialize<'de> for Stored<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::from_value(Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        Self::from_fields(deserializer.deserialize_map(Lean { depth: 0 })?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Reads the fields of an object, and of its metadata, without what takes most of it and is never kept: who wrote which field.
+#[derive(Clone, Copy)]
+struct Lean {
+    depth: u8,
+}
+
+impl<'de> Visitor<'de> for Lean {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of the Kubernetes API")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Map::new();
+        while let Some(name) = access.next_key::<String>()? {
+            match (self.depth, name.as_str()) {
+                (0, "metadata") => {
+                    let metadata = access.next_value_seed(Lean { depth: 1 })?;
+                    fields.insert(name, Value::Object(metadata));
+                }
+                (1, "managedFields") => drop(access.next_value::<IgnoredAny>()?),
+                _ => drop(fields.insert(name, access.next_value()?)),
+            }
+        }
+        Ok(fields)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Lean {
+    type Value = Map<String, Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
     }
 }
 

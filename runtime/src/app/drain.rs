@@ -8,15 +8,23 @@ use crate::{
     dead_letters::entry::REASON_DRAIN,
     dispatch::Dispatcher,
     queue::{Message, Source},
+    sharing::Sharing,
 };
 
 /// How long the last dead letters may take to be written once the time to drain is up. The operator gives a pod ten seconds
 /// more than its drain.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a last word to the group may take; without it the others miss this replica after the expiry time.
+const DEPART_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Waits until nothing more is received and everything that was is handled.
-pub async fn finish(mut receiving: JoinSet<()>, dispatchers: &[Arc<Dispatcher>]) {
+pub async fn finish(mut receiving: JoinSet<()>, dispatchers: &[Arc<Dispatcher>], groups: &[Arc<Sharing>]) {
     while receiving.join_next().await.is_some() {}
+    // What waits for other replicas comes into the queues yet.
+    for group in groups {
+        group.finished().await;
+    }
     dispatchers.iter().for_each(|dispatcher| dispatcher.queue.close());
     for dispatcher in dispatchers {
         dispatcher.queue.idle().await;
@@ -27,10 +35,17 @@ pub async fn finish(mut receiving: JoinSet<()>, dispatchers: &[Arc<Dispatcher>])
 
 /// Counts and names what is left, and leaves a dead letter of each message where the app wants them. Returns how many that
 /// were.
-pub fn give_up(dispatchers: &[Arc<Dispatcher>], why: &str) -> usize {
+pub fn give_up(dispatchers: &[Arc<Dispatcher>], groups: &[Arc<Sharing>], why: &str) -> usize {
+    for group in groups {
+        group.give_up();
+    }
     let mut abandoned = 0;
     for dispatcher in dispatchers {
-        let left = dispatcher.queue.abandon();
+        let (moved, left): (Vec<_>, Vec<_>) = dispatcher.queue.abandon().into_iter().partition(|(message, _)| is_moved(message));
+        if !moved.is_empty() {
+            let (app, component) = (&*dispatcher.app, dispatcher.queue.component());
+            tracing::warn!(app, component, moved = moved.len(), "messages were not handled: {why}; other replicas take them over");
+        }
         if left.is_empty() {
             continue;
         }
@@ -52,6 +67,22 @@ pub fn give_up(dispatchers: &[Arc<Dispatcher>], why: &str) -> usize {
 /// Whether a message is still in the stream it was redriven from, and will be read there again.
 fn comes_again(message: &Message) -> bool {
     message.source == Source::Redrive
+}
+
+/// Whether other replicas do it.
+fn is_moved(message: &Message) -> bool {
+    message.owned.as_ref().is_some_and(|owned| owned.is_handed_over())
+}
+
+/// Says to the groups of replicas that this one is gone, so that nobody has to miss it first.
+pub async fn depart(groups: &[Arc<Sharing>], deadline: Instant) {
+    let deadline = deadline.max(Instant::now() + DEPART_TIMEOUT);
+    let all = async {
+        for group in groups {
+            group.gone().await;
+        }
+    };
+    let _ = tokio::time::timeout_at(deadline, all).await;
 }
 
 /// Writes the last dead letters, until `deadline` or a little longer.

@@ -3,7 +3,8 @@
 
 use std::{env, path::Path, sync::Arc};
 
-use spinredis_crds::{Connection, manifest::Manifest};
+use spinredis_crds::{Connection, manifest::Manifest, sharing::GROUP_KEY_VARIABLE};
+use spinredis_sharing::script::Place;
 use tokio_util::sync::CancellationToken;
 
 use super::{App, Threads, metrics, report::Reporter};
@@ -14,8 +15,10 @@ use crate::{
         engine::Engines,
         pool::PoolError,
     },
+    connect::Endpoint,
     dead_letters::{
-        place::{self, Place, PlaceError},
+        link::Link,
+        place::{self, PlaceError},
         redrive::Redrive,
         writer::DeadLetters,
     },
@@ -30,6 +33,7 @@ use crate::{
         subscription::Subscription,
     },
     references::References,
+    sharing::{Settings, Sharing},
     telemetry::traces::Traces,
 };
 
@@ -56,6 +60,12 @@ pub enum LoadError {
     /// Dead letters have no server.
     #[error(transparent)]
     DeadLetters(#[from] PlaceError),
+    /// Replicas share messages and have no key to sign with.
+    #[error(
+        "delivery is Shared and the environment variable {GROUP_KEY_VARIABLE} is not set: give every replica of the app the same value, one that \
+         nobody can guess; the operator does so"
+    )]
+    NoGroupKey,
     /// Something of wasmtime that nobody expects.
     #[error("{what}: {error}")]
     Wasmtime {
@@ -107,32 +117,50 @@ impl App {
             dispatchers.push(dispatcher);
         }
         let client_name = client_name(&name, pod.as_deref());
-        let receivers: Vec<Receiver> = servers
-            .0
-            .into_iter()
-            .map(|(server, routes)| Receiver {
+        let settings = sharing(manifest, pod.as_deref())?;
+        let mut receivers: Vec<Receiver> = Vec::new();
+        let mut beating = Vec::new();
+        for (server, routes) in servers.0 {
+            let wanted = routes.subscriptions().cloned();
+            let state = Arc::new(match settings {
+                Some(_) => SubscriptionState::shared(name.to_string(), wanted),
+                None => SubscriptionState::new(name.to_string(), wanted),
+            });
+            let routes = Arc::new(routes);
+            let sharing = settings.clone().map(|settings| {
+                // What messages say of the server they came from has no part in the address, which may be in a Secret.
+                let (routes, from) = (routes.clone(), from(&server, &references));
+                Arc::new(Sharing::new(settings, state.clone(), move |messages| routes.deliver(&from, messages)))
+            });
+            if let Some(sharing) = &sharing {
+                beating.push((sharing.clone(), Link::new(server.clone(), "trigger".to_owned(), references.clone())));
+            }
+            receivers.push(Receiver {
                 server,
                 references: references.clone(),
-                state: Arc::new(SubscriptionState::new(name.to_string(), routes.subscriptions().cloned())),
+                state,
                 routes,
                 client_name: client_name.clone(),
                 max_message_bytes: manifest.spec.max_message_bytes(),
-            })
-            .collect();
+                sharing,
+            });
+        }
         let limits = index.components.iter().map(|entry| entry.component.limits());
         let reporter = Reporter::new(
             name.clone(),
-            receivers.iter().map(|receiver| (receiver.server.clone(), receiver.state.clone())),
+            receivers.iter().map(|receiver| (receiver.server.clone(), receiver.state.clone(), receiver.sharing.clone())),
             dispatchers.iter().cloned().zip(limits).collect(),
         );
         let servers = Servers::new(receivers.iter().map(|receiver| receiver.state.clone()).collect());
-        let metrics = Arc::new(metrics::metrics(&dispatchers, &index, servers.clone(), traces.clone()));
+        let groups = receivers.iter().filter_map(|receiver| receiver.sharing.clone()).collect();
+        let metrics = Arc::new(metrics::metrics(&dispatchers, &index, servers.clone(), groups, traces.clone()));
         let Loader { clock, broken, .. } = loader;
         let drain = manifest.spec.drain();
         Ok(Self {
             name,
             dispatchers,
             receivers,
+            beating,
             redrives,
             servers,
             metrics,
@@ -151,7 +179,7 @@ struct Loader<'a> {
     name: &'a Arc<str>,
     folder: &'a Path,
     hosts: Hosts,
-    places: Vec<Place>,
+    places: Vec<place::Place>,
     engines: &'a Engines,
     clock: Clock,
     traces: &'a Traces,
@@ -199,9 +227,24 @@ fn check_prepared(manifest: &Manifest, index: &Index) -> Result<(), LoadError> {
     }
 }
 
-fn places(name: &str, index: &Index, references: &Arc<References>) -> Result<Vec<Place>, PlaceError> {
+fn places(name: &str, index: &Index, references: &Arc<References>) -> Result<Vec<place::Place>, PlaceError> {
     let components: Vec<_> = index.components.iter().map(|entry| entry.component.clone()).collect();
     place::places(name, &components, index.trigger.as_ref(), references)
+}
+
+/// How the replicas share messages, if they do.
+fn sharing(manifest: &Manifest, pod: Option<&str>) -> Result<Option<Settings>, LoadError> {
+    if !manifest.spec.delivery.is_shared() {
+        return Ok(None);
+    }
+    let signing_key = env::var(GROUP_KEY_VARIABLE).ok().filter(|key| !key.is_empty());
+    let place = Place::of(&manifest.metadata.namespace, &manifest.metadata.name, signing_key.ok_or(LoadError::NoGroupKey)?);
+    Ok(Some(Settings { place, limits: manifest.spec.sharing(), replica: pod.unwrap_or("spinredis").to_owned() }))
+}
+
+/// What messages say of the server they came from.
+fn from(server: &Connection, references: &References) -> Arc<str> {
+    Endpoint::address(server, "trigger", references).map_or_else(|_| Arc::from(""), |(_, address)| address.to_string().into())
 }
 
 /// The connection's name in CLIENT LIST: Redis takes no spaces or line breaks in it.

@@ -6,6 +6,7 @@ use crate::{
     compile::artifact::Index,
     dispatch::Dispatcher,
     redis::servers::Servers,
+    sharing::Sharing,
     telemetry::{
         log,
         metrics::{Component, Connections, DeadLetters, Metrics, Process, Sources},
@@ -14,11 +15,12 @@ use crate::{
 };
 
 /// The metrics of an app. `dispatchers` and the index's components are in the same order.
-pub fn metrics(dispatchers: &[Arc<Dispatcher>], index: &Index, servers: Servers, traces: Traces) -> Metrics {
+pub fn metrics(dispatchers: &[Arc<Dispatcher>], index: &Index, servers: Servers, groups: Vec<Arc<Sharing>>, traces: Traces) -> Metrics {
     let components = dispatchers.iter().zip(&index.components).map(|(dispatcher, entry)| component(dispatcher, entry.component.limits()));
     Metrics::new(Sources {
         components: components.collect(),
         connections: Box::new(move || connections(&servers)),
+        groups: Box::new(move || groups.iter().map(|group| group.numbers()).collect()),
         process: Box::new(move || Process { log_lines_dropped: log::dropped_lines(), spans_dropped: traces.dropped() }),
     })
 }

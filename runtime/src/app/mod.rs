@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     call::Clock,
     compile::engine::Engines,
-    dead_letters::redrive::Redrive,
+    dead_letters::{link::Link, redrive::Redrive},
     dispatch::Dispatcher,
     health::Health,
     redis::{receiver::Receiver, servers::Servers},
+    sharing::{Sharing, beats},
     telemetry::{metrics::Metrics, traces::Exporter},
 };
 pub use load::LoadError;
@@ -32,6 +33,8 @@ pub struct App {
     name: Arc<str>,
     dispatchers: Vec<Arc<Dispatcher>>,
     receivers: Vec<Receiver>,
+    /// The groups of replicas that share messages, each with a connection of its own to the server.
+    beating: Vec<(Arc<Sharing>, Link)>,
     redrives: Vec<(Redrive, Arc<Dispatcher>)>,
     servers: Servers,
     metrics: Arc<Metrics>,
@@ -59,7 +62,8 @@ pub enum ServeError {
 impl App {
     /// Serves until a signal asks to stop, and then drains. To be run on the control threads.
     pub async fn serve(self, threads: &Threads, listener: Option<TcpListener>, mut signals: StopSignals) -> Result<(), ServeError> {
-        let Self { name, dispatchers, receivers, redrives, servers, metrics, reporter, exporter, drain, clock, engines, broken } = self;
+        let Self { name, dispatchers, receivers, beating, redrives, servers, metrics, reporter, exporter, drain, clock, engines, broken } =
+            self;
         clock.start(engines.made()).map_err(ServeError::Thread)?;
         if let Some(listener) = listener {
             tokio::spawn(Health { subscriptions: servers.clone(), metrics, reporter }.serve(listener));
@@ -74,6 +78,10 @@ impl App {
         for receiver in receivers {
             receiving.spawn_on(receiver.run(shutdown.clone()), threads.receive.handle());
         }
+        let groups: Vec<Arc<Sharing>> = beating.iter().map(|(sharing, _)| sharing.clone()).collect();
+        for (sharing, link) in beating {
+            tokio::spawn(watched(beats::run(sharing, link), broken.clone()));
+        }
         let mut redriving = JoinSet::new();
         for (redrive, dispatcher) in redrives {
             redriving.spawn(redrive.run(move |redriven| dispatcher.redrive(redriven), shutdown.clone()));
@@ -87,8 +95,9 @@ impl App {
             () = broken.cancelled() => Some("calling a component"),
         };
         if let Some(what) = ended {
-            drain::give_up(&dispatchers, "the process ends early");
+            drain::give_up(&dispatchers, &groups, "the process ends early");
             drain::flush(&dispatchers, Instant::now()).await;
+            drain::depart(&groups, Instant::now()).await;
             return Err(ServeError::Ended(what));
         }
         tracing::info!(app = %name, "stopping: unsubscribing and finishing what is queued; a second signal gives up what is left");
@@ -96,19 +105,20 @@ impl App {
         shutdown.cancel();
         let mut deadline = Instant::now() + drain;
         let why = tokio::select! {
-            () = drain::finish(receiving, &dispatchers) => "",
+            () = drain::finish(receiving, &dispatchers, &groups) => "",
             () = tokio::time::sleep_until(deadline) => "the time to drain was up",
             () = signals.next() => {
                 deadline = Instant::now();
                 "a second signal ended the process"
             }
         };
-        let left = drain::give_up(&dispatchers, why);
+        let left = drain::give_up(&dispatchers, &groups, why);
         if left == 0 {
             tracing::info!(app = %name, "drained: nothing is left");
         }
         let last = async {
             drain::flush(&dispatchers, deadline).await;
+            drain::depart(&groups, deadline).await;
             // Entries whose messages were handled are acknowledged; the others are read again by another pod.
             let _ = tokio::time::timeout_at(deadline, async { while redriving.join_next().await.is_some() {} }).await;
             stop_exporting.cancel();

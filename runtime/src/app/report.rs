@@ -16,6 +16,7 @@ use crate::{
     queue::{Counts, DropReason, Queue},
     redis::state::SubscriptionState,
     report::{ComponentReport, DeadLettersReport, Report, ServerReport},
+    sharing::Sharing,
 };
 
 /// What a report is made of.
@@ -23,7 +24,7 @@ pub struct Reporter {
     app: Arc<str>,
     pod: Option<String>,
     started: Instant,
-    servers: Vec<(String, Arc<SubscriptionState>)>,
+    servers: Vec<(String, Arc<SubscriptionState>, Option<Arc<Sharing>>)>,
     components: Vec<(Arc<Dispatcher>, Limits)>,
 }
 
@@ -31,16 +32,20 @@ impl Reporter {
     /// Of an app: its servers as the manifest has them, and its components with their limits.
     pub fn new(
         app: Arc<str>,
-        servers: impl Iterator<Item = (Connection, Arc<SubscriptionState>)>,
+        servers: impl Iterator<Item = (Connection, Arc<SubscriptionState>, Option<Arc<Sharing>>)>,
         components: Vec<(Arc<Dispatcher>, Limits)>,
     ) -> Self {
-        let servers = servers.map(|(server, state)| (address(&server), state)).collect();
+        let servers = servers.map(|(server, state, sharing)| (address(&server), state, sharing)).collect();
         Self { app, pod: env::var("POD_NAME").ok(), started: Instant::now(), servers, components }
     }
 
     /// The state as of now.
     pub fn report(&self) -> Report {
-        let servers: Vec<ServerReport> = self.servers.iter().map(|(address, state)| state.report(address)).collect();
+        let servers = self.servers.iter().map(|(address, state, sharing)| {
+            let group = sharing.as_ref().map(|sharing| sharing.report());
+            ServerReport { group, ..state.report(address) }
+        });
+        let servers: Vec<ServerReport> = servers.collect();
         Report {
             app: self.app.to_string(),
             pod: self.pod.clone(),

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Errors that say nothing against the connection: it is asked again with the next command. After any other the next command
 /// finds a new connection, made with the credentials and to the address that hold by then.
-const ABOUT_THE_KEY: [&str; 7] = ["WRONGTYPE", "OOM", "NOGROUP", "BUSYGROUP", "ERR", "MISCONF", "NOREPLICAS"];
+const ABOUT_THE_KEY: [&str; 8] = ["NOSCRIPT", "WRONGTYPE", "OOM", "NOGROUP", "BUSYGROUP", "ERR", "MISCONF", "NOREPLICAS"];
 
 /// Why a command has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +90,11 @@ impl Link {
             self.current.lock().await.connection = None;
         }
         Ok(answers)
+    }
+
+    /// The next command makes a new connection.
+    pub async fn forget(&self) {
+        self.current.lock().await.connection = None;
     }
 
     async fn run<T>(&self, command: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>) -> Result<T, LinkError> {

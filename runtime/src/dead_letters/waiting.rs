@@ -6,6 +6,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{entry::Entry, redrive::Receipt};
+use crate::sharing::Owned;
 
 /// A letter, and the stream entry to acknowledge once it is written.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub struct Letter {
     pub entry: Arc<Entry>,
     /// Of a message that had been a dead letter before.
     pub receipt: Option<Arc<Receipt>>,
+    /// Of a message that this replica owns among others.
+    pub owned: Option<Arc<Owned>>,
 }
 
 /// The letters of one component. Those that are being written count until [`written`](Waiting::written) or
@@ -108,7 +111,11 @@ mod tests {
     use bytes::Bytes;
 
     fn letter(name: &str, payload: usize) -> Letter {
-        Letter { entry: Arc::new(Entry { channel: name.into(), payload: vec![0; payload].into(), ..example() }), receipt: None }
+        Letter {
+            entry: Arc::new(Entry { channel: name.into(), payload: vec![0; payload].into(), ..example() }),
+            receipt: None,
+            owned: None,
+        }
     }
 
     fn names(letters: &[Letter]) -> Vec<&str> {

@@ -26,6 +26,7 @@ use super::{
     trouble::{News, Trouble},
     waiting::{Letter, Waiting},
 };
+use crate::sharing::Owned;
 
 /// Letters in one go.
 const BATCH: usize = 128;
@@ -116,10 +117,11 @@ impl DeadLetters {
 
     /// Leaves a letter to be written. Never waits. With the receipt of a message that had been a dead letter before, its old
     /// entry is acknowledged once this one is written.
-    pub fn push(&self, entry: Entry, receipt: Option<Arc<Receipt>>) {
+    /// `owned` goes with the letter of a message that this replica owns, which is finished once it is written.
+    pub fn push(&self, entry: Entry, receipt: Option<Arc<Receipt>>, owned: Option<Arc<Owned>>) {
         let lost = {
             let mut state = self.state();
-            let lost = state.waiting.push(Letter { entry: Arc::new(entry), receipt });
+            let lost = state.waiting.push(Letter { entry: Arc::new(entry), receipt, owned });
             self.count_lost(&mut state, &lost);
             lost
         };

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub use recent::{FailedAttempt, RecentFailures};
 
 use crate::{
-    call::{self, Failure, Handler},
+    call::{self, Failure, FailureKind, Handler},
     dead_letters::{
         redrive::{Receipt, Redriven},
         writer::DeadLetters,
@@ -165,6 +165,12 @@ impl<H: Handle> Dispatcher<H> {
     async fn attempt(&self, taken: Taken) -> Option<Taken> {
         let message = taken.message.clone();
         let attempt = taken.attempt;
+        if let Some(owned) = &message.owned
+            && !owned.may_begin().await
+        {
+            tracing::debug!(app = %self.app, component = self.queue.component(), channel = %message.channel, "another replica handles a message");
+            return self.queue.finish_and_take(taken, Outcome::Moved).1;
+        }
         let started = Instant::now();
         // Of a message that is tried again only the first wait counts: the others are the backoff's.
         if attempt == message.attempt + 1 {
@@ -179,7 +185,10 @@ impl<H: Handle> Dispatcher<H> {
             sequence: message.sequence,
             attempt,
         });
-        let result = self.handler.call(&self.for_guest(&message, attempt)).await;
+        let result = match self.blame(&message) {
+            Some(failure) => Err(failure),
+            None => self.handler.call(&self.for_guest(&message, attempt)).await,
+        };
         let took = started.elapsed();
         self.times.handler.observe(took);
         let outcome = match &result {
@@ -208,6 +217,14 @@ impl<H: Handle> Dispatcher<H> {
             _ => {}
         }
         next
+    }
+
+    /// Of a message with which too many replicas died: it is not tried again.
+    fn blame(&self, message: &Message) -> Option<Failure> {
+        let message = (message.crashes >= self.queue.most_crashes()).then(|| {
+            format!("{} replicas in a row ended while they handled it, the last of them nothing else that was in doubt", message.crashes)
+        })?;
+        Some(Failure { kind: FailureKind::Crash, message })
     }
 
     fn for_guest<'a>(&'a self, message: &'a Message, attempt: u32) -> call::Message<'a> {
@@ -253,7 +270,7 @@ impl<H: Handle> Dispatcher<H> {
             Some(dead_letters) if redriven.deliveries > MOST_DELIVERIES => {
                 let entry = letter::unfinished(redriven.entry, redriven.deliveries);
                 tracing::warn!(app = %self.app, component = self.queue.component(), channel = %entry.channel, "a dead letter stays one: {}", entry.error);
-                dead_letters.push(entry, Some(redriven.receipt));
+                dead_letters.push(entry, Some(redriven.receipt), None);
             }
             _ => self.inbox().deliver(std::iter::once(letter::message(redriven, &self.subscriptions))),
         }
@@ -263,7 +280,7 @@ impl<H: Handle> Dispatcher<H> {
     pub fn bury(&self, message: &Message, attempts: u32, reason: &'static str, error: String) {
         let Some(dead_letters) = &self.dead_letters else { return settle(message) };
         let entry = letter::entry(&self.app, self.queue.component(), self.pattern(message), message, attempts, reason, error);
-        dead_letters.push(entry, receipt(message));
+        dead_letters.push(entry, receipt(message), message.owned.clone());
     }
 }
 

@@ -8,7 +8,7 @@ use spinredis_crds::{
     manifest::{Manifest, sha256_digest},
     report::{PrepareReport, PreparedComponent, Problem, Reason, shorten},
 };
-use wasmtime::{Module, component::Component};
+use wasmtime::Module;
 
 use crate::{
     application::{self, ApplicationError, files},
@@ -20,6 +20,7 @@ use crate::{
         handler::{self, HandlerError, HandlerKind},
         one_line,
         pool::{Footprint, PoolError},
+        prune,
     },
     references::describe_missing,
     source::{Fetched, SourceError, Sources},
@@ -228,7 +229,7 @@ fn compile(planned: Planned, has_files: bool, fetched: Fetched, engines: &Engine
                     (Code::Module(module), bytes)
                 }
                 _ => {
-                    let component = Component::new(engine, &callable.wasm).map_err(failed)?;
+                    let component = prune::compile(engine, &callable.wasm).map_err(failed)?;
                     let bytes = component.serialize().map_err(failed)?;
                     (Code::Component(component), bytes)
                 }

@@ -17,11 +17,13 @@ pub enum DropReason {
     TooLarge,
     /// The time to drain was up.
     Drain,
+    /// Other replicas handle it.
+    Moved,
 }
 
 impl DropReason {
     /// All reasons, in the order of their places in [`Counts::dropped`].
-    pub const ALL: [DropReason; 3] = [DropReason::QueueFull, DropReason::TooLarge, DropReason::Drain];
+    pub const ALL: [DropReason; 4] = [DropReason::QueueFull, DropReason::TooLarge, DropReason::Drain, DropReason::Moved];
 
     /// Label value in metrics.
     pub fn as_str(self) -> &'static str {
@@ -29,6 +31,7 @@ impl DropReason {
             DropReason::QueueFull => "queue_full",
             DropReason::TooLarge => "too_large",
             DropReason::Drain => "drain",
+            DropReason::Moved => "moved",
         }
     }
 }

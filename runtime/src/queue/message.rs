@@ -9,6 +9,8 @@ use std::{
 use bytes::Bytes;
 use spinredis_crds::defaults::QUEUE_ENTRY_OVERHEAD;
 
+use crate::sharing::Owned;
+
 /// Where a message came from: the `source` label of the metric that counts received messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -54,6 +56,10 @@ pub struct Message {
     pub attempt: u32,
     /// For the one who made it.
     pub receipt: Option<Receipt>,
+    /// Goes with it to its end when replicas share messages and this one owns it.
+    pub owned: Option<Arc<Owned>>,
+    /// How many replicas died while they may have been handling it.
+    pub crashes: u32,
     /// Which message of the component it is, in this process: 1, 2, 3 … as the queue took them in; 0 before that.
     pub sequence: u64,
 }
@@ -69,7 +75,25 @@ impl Message {
         first_received: SystemTime,
     ) -> Self {
         let source = Source::Channel;
-        Self { channel, payload, subscription, address, received, first_received, source, attempt: 0, receipt: None, sequence: 0 }
+        Self {
+            channel,
+            payload,
+            subscription,
+            address,
+            received,
+            first_received,
+            source,
+            attempt: 0,
+            receipt: None,
+            owned: None,
+            crashes: 0,
+            sequence: 0,
+        }
+    }
+
+    /// The same message as one that this replica owns, after so many crashes.
+    pub fn owned(self, owned: Option<Arc<Owned>>, crashes: u32) -> Self {
+        Self { owned, crashes, ..self }
     }
 
     /// The same message as one taken back from the dead letters after `attempt` attempts.

@@ -28,7 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spinredis_crds::defaults::Limits;
+use spinredis_crds::{defaults::Limits, dispatch::Ordering};
 use tokio::sync::Notify;
 
 use crate::call::FailureKind;
@@ -36,6 +36,9 @@ pub use counts::{Counts, DropReason, Snapshot};
 pub use inbox::Inbox;
 pub use message::{Message, Receipt, Source};
 use state::State;
+
+/// A replica may die of anything; a message is blamed for it no sooner than at the second time.
+const FEWEST_CRASHES: u32 = 2;
 
 /// What a subscription of a component is called in the manifest: the `subscription` label of metrics.
 pub type SubscriptionName = String;
@@ -73,6 +76,8 @@ pub enum Outcome {
         /// Whether another attempt may help.
         retry: bool,
     },
+    /// It was not begun: another replica handles it.
+    Moved,
 }
 
 /// What the queue made of an outcome.
@@ -87,6 +92,8 @@ pub enum Finished {
     },
     /// Counted as failed: there is no other attempt.
     Failed,
+    /// Counted as dropped: another replica handles it.
+    Moved,
     /// [`Queue::abandon`] had counted it.
     Abandoned,
 }
@@ -95,6 +102,8 @@ pub enum Finished {
 pub struct Queue {
     component: String,
     subscriptions: Vec<SubscriptionName>,
+    is_ordered: bool,
+    most_crashes: u32,
     state: Mutex<Guarded>,
     due: Notify,
     idle: Notify,
@@ -113,6 +122,8 @@ impl Queue {
         Self {
             component: component.to_owned(),
             subscriptions,
+            is_ordered: limits.ordering == Ordering::Channel,
+            most_crashes: limits.retry.max_attempts.max(FEWEST_CRASHES),
             state: Mutex::new(Guarded { state, watched: false }),
             due: Notify::new(),
             idle: Notify::new(),
@@ -127,6 +138,16 @@ impl Queue {
     /// The component's subscriptions as they stand in the manifest.
     pub fn subscriptions(&self) -> &[SubscriptionName] {
         &self.subscriptions
+    }
+
+    /// Whether each channel's messages keep their order.
+    pub fn is_ordered(&self) -> bool {
+        self.is_ordered
+    }
+
+    /// A message with which so many replicas died is not tried again.
+    pub fn most_crashes(&self) -> u32 {
+        self.most_crashes
     }
 
     fn lock(&self) -> MutexGuard<'_, Guarded> {

@@ -123,7 +123,7 @@ impl State {
         let Some(attempts) = self.lanes.attempts(slot) else { return Finished::Abandoned };
         let again = match outcome {
             Outcome::Failed { kind, retry } => retry && kind != FailureKind::Rejected && attempts < self.retry.max_attempts,
-            Outcome::Handled => false,
+            Outcome::Handled | Outcome::Moved => false,
         };
         if again {
             let (now, jitter) = chance();
@@ -145,6 +145,10 @@ impl State {
             Outcome::Failed { kind, .. } => {
                 counts.failed[kind.index()] += 1;
                 Finished::Failed
+            }
+            Outcome::Moved => {
+                counts.drop_one(DropReason::Moved);
+                Finished::Moved
             }
         }
     }
@@ -172,7 +176,10 @@ impl State {
     pub fn abandon(&mut self) -> Vec<(Arc<Message>, u32)> {
         self.closed = true;
         let left = self.lanes.abandon();
-        left.iter().for_each(|(message, phase, _)| self.drop_from(message, *phase, DropReason::Drain));
+        for (message, phase, _) in &left {
+            let is_moved = message.owned.as_ref().is_some_and(|owned| owned.is_handed_over());
+            self.drop_from(message, *phase, if is_moved { DropReason::Moved } else { DropReason::Drain });
+        }
         let with_attempts = left.into_iter().map(|(message, _, attempts)| {
             let attempts = message.attempt.saturating_add(attempts);
             (message, attempts)

@@ -69,6 +69,12 @@ pub enum SessionError {
         "{0} is a Redis Sentinel, and nobody publishes there: name the Redis server itself, best by a host name that follows the primary"
     )]
     Sentinel(String),
+    /// The replicas share messages, and a Cluster has no one order of them.
+    #[error(
+        "{0} is a node of a Redis Cluster, whose messages come to replicas in no one order, so they cannot share them: set delivery: \
+         EachReplica with replicas: 1, or use a Redis without cluster mode"
+    )]
+    Cluster(String),
     /// TLS was fine for us and not for the server.
     #[error("{address} refuses our certificate, or that we present none: {error}; correct trigger.tls.clientCertificateFrom")]
     ClientCertificate {
@@ -179,6 +185,7 @@ impl SessionError {
             SessionError::Auth { .. } | SessionError::NoPassword(_) | SessionError::SignedOut { .. } => Failure::Auth,
             SessionError::TurnedAway { .. } | SessionError::Permission { .. } | SessionError::Refused { .. } => Failure::Refused,
             SessionError::Sentinel(_) => Failure::Sentinel,
+            SessionError::Cluster(_) => Failure::Settings,
             SessionError::ClientCertificate { .. } => Failure::Tls,
             SessionError::Broken { error: ReadError::Protocol(_), .. } => Failure::Protocol,
             SessionError::Broken { .. } | SessionError::ClosedUnderLoad { .. } => Failure::Closed,

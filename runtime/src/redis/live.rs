@@ -8,14 +8,18 @@ use std::{
     time::Duration,
 };
 
+use spinredis_sharing::share::Print;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     credentials::Watch,
+    item::{Payload, Published},
     reader::ReadError,
     receiver::Receiver,
+    routes::Batch,
     session::{Commands, Event, Events, Session, SessionError},
+    subscription::Subscription,
 };
 
 /// How often Redis is asked for an answer.
@@ -84,16 +88,7 @@ impl Receiver {
             let now = Instant::now();
             load.add(bytes, now);
             batch.begin(now.into_std());
-            let broken = loop {
-                match events.event() {
-                    Ok(Some(Event::Message(message))) => batch.add(message),
-                    Ok(Some(event)) => self.note(event, &address),
-                    Ok(None) => break None,
-                    Err(error) => break Some(error),
-                }
-            };
-            batch.flush();
-            if let Some(error) = broken {
+            if let Err(error) = self.hand_over(events, &mut batch, &address) {
                 return error;
             }
             reads += 1;
@@ -103,19 +98,98 @@ impl Receiver {
         }
     }
 
+    /// Hands over what was read: into the queues, or to the desk of those that share, all under one lock.
+    fn hand_over(&self, events: &mut Events, batch: &mut Batch<'_>, address: &str) -> Result<(), SessionError> {
+        let mut desk = self.sharing.as_ref().map(|sharing| (sharing, sharing.desk()));
+        let result = loop {
+            let message = match events.event() {
+                Ok(Some(Event::Message(message))) => self.bounded(message),
+                Ok(Some(event)) => {
+                    // Whoever enters or leaves the group wants the desk for itself.
+                    drop(desk.take());
+                    self.note(event, address);
+                    desk = self.sharing.as_ref().map(|sharing| (sharing, sharing.desk()));
+                    continue;
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            };
+            match &mut desk {
+                None => batch.add(message, None),
+                Some((sharing, desk)) if message.channel == sharing.channel().as_bytes() => {
+                    // A pattern of the app's own may match the control channel too: markers are no messages of the app.
+                    if message.pattern.is_none() {
+                        let marker = match &message.payload {
+                            Payload::Small(bytes) => bytes,
+                            Payload::Large(bytes) => &bytes[..],
+                            Payload::TooLarge(_) => &[],
+                        };
+                        sharing.control(desk, marker).into_iter().for_each(|ours| batch.add_ours(ours));
+                    }
+                }
+                Some((_, desk)) => batch.add(message, Some(desk)),
+            }
+        };
+        batch.flush();
+        result
+    }
+
+    /// Markers may be longer than messages of the app.
+    fn bounded<'a>(&self, message: Published<'a>) -> Published<'a> {
+        let length = match &message.payload {
+            Payload::Small(bytes) => bytes.len() as u64,
+            Payload::Large(bytes) => bytes.len() as u64,
+            Payload::TooLarge(_) => return message,
+        };
+        match &self.sharing {
+            Some(sharing) if length > self.max_message_bytes && message.channel != sharing.channel().as_bytes() => {
+                Published { payload: Payload::TooLarge(length), ..message }
+            }
+            _ => message,
+        }
+    }
+
+    /// Once Redis has answered for everything, this replica may have a share of what it permits.
+    fn enter(&self) {
+        let Some(sharing) = &self.sharing else { return };
+        if !self.state.is_answered() || !sharing.is_heard() {
+            return;
+        }
+        let prints = self.routes.subscriptions().enumerate().map(|(number, subscription)| {
+            let print = Print::of(subscription.name(), matches!(subscription, Subscription::Pattern(_)));
+            (print, self.routes.is_ordered(number), self.state.has(subscription))
+        });
+        sharing.enter(&prints.collect::<Vec<_>>());
+    }
+
+    fn is_control(&self, subscription: &Subscription) -> bool {
+        let Some(sharing) = &self.sharing else { return false };
+        matches!(subscription, Subscription::Channel(name) if name == sharing.channel())
+            && !self.routes.subscriptions().any(|own| own == subscription)
+    }
+
     fn note(&self, event: Event<'_>, address: &str) {
         match event {
+            Event::Subscribed(subscription) if self.is_control(&subscription) => {
+                self.sharing.iter().for_each(|sharing| sharing.heard(None));
+                self.enter();
+            }
+            Event::Refused(subscription, error) if self.is_control(&subscription) => {
+                self.sharing.iter().for_each(|sharing| sharing.heard(Some(&error)));
+            }
             Event::Subscribed(subscription) => {
                 tracing::debug!(channel = subscription.name(), "subscribed");
                 if let Some(missing) = self.state.subscribed(subscription) {
                     self.announce(address, missing);
                 }
+                self.enter();
             }
             Event::Refused(subscription, error) => {
                 // It is asked for again and again; one line says it.
                 if self.state.refused(subscription.clone(), error.clone()) {
                     tracing::warn!(channel = subscription.name(), "Redis refuses the subscription: {error}");
                 }
+                self.enter();
             }
             Event::Message(_) | Event::Other => {}
         }
@@ -138,12 +212,17 @@ impl Receiver {
         shutdown: &CancellationToken,
         ping_every: Duration,
     ) -> Result<(), SessionError> {
-        commands.subscribe(self.routes.subscriptions().cloned()).await?;
+        commands.subscribe(self.subscriptions()).await?;
         let (mut last, mut missed, mut pings) = (0, 0, 0_u32);
         loop {
             tokio::select! {
                 () = sleep(ping_every) => {}
-                () = shutdown.cancelled() => return commands.quit().await,
+                () = shutdown.cancelled() => {
+                    if let Some(sharing) = &self.sharing {
+                        sharing.leave().await;
+                    }
+                    return commands.quit().await;
+                }
             }
             let now = heard.load(Ordering::Relaxed);
             missed = if now == last { missed + 1 } else { 0 };
@@ -157,7 +236,8 @@ impl Receiver {
             commands.ping().await?;
             pings = pings.wrapping_add(1);
             if pings % PINGS_UNTIL_ASKED_AGAIN == 0 {
-                commands.subscribe(self.state.refused_subscriptions()).await?;
+                let control = self.subscriptions().take(usize::from(self.sharing.as_ref().is_some_and(|sharing| !sharing.is_heard())));
+                commands.subscribe(control.chain(self.state.refused_subscriptions())).await?;
             }
         }
     }

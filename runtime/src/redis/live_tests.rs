@@ -25,10 +25,11 @@ fn receiver() -> (Receiver, Arc<Queue>) {
     let receiver = Receiver {
         server: Default::default(),
         references: Arc::new(References::default()),
-        routes,
+        routes: Arc::new(routes),
         state: Arc::new(SubscriptionState::new("ns/app".into(), [channel])),
         client_name: "test".into(),
         max_message_bytes: 1000,
+        sharing: None,
     };
     (receiver, inbox.queue().clone())
 }

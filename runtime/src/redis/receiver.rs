@@ -17,13 +17,17 @@ use super::{
     routes::Routes,
     session::{Session, SessionError},
     state::SubscriptionState,
+    subscription::Subscription,
 };
-use crate::references::References;
+use crate::{references::References, sharing::Sharing};
 
 /// First wait after a connection is lost; it doubles with each failure.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest wait between two attempts.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// A marker names each replica twice in some 60 bytes, and, while an app rolls out with other channels, each channel in 17.
+const LONGEST_MARKER: u64 = 1 << 20;
 
 /// Everything the subscription needs.
 pub struct Receiver {
@@ -32,13 +36,15 @@ pub struct Receiver {
     /// Values of references.
     pub references: Arc<References>,
     /// Where messages go.
-    pub routes: Routes,
+    pub routes: Arc<Routes>,
     /// What others may know.
     pub state: Arc<SubscriptionState>,
     /// Name of the connection in Redis's CLIENT LIST.
     pub client_name: String,
     /// A payload over this length, in bytes, is skipped.
     pub max_message_bytes: u64,
+    /// This replica's part when replicas share the messages.
+    pub sharing: Option<Arc<Sharing>>,
 }
 
 impl Receiver {
@@ -72,13 +78,35 @@ impl Receiver {
     async fn session(&self, watch: &mut Watch, shutdown: &CancellationToken) -> Result<(), SessionError> {
         let connect = async {
             let endpoint = watch.resolve().await?;
-            Session::open(&endpoint, &self.client_name, self.max_message_bytes).await
+            let session = Session::open(&endpoint, &self.client_name, self.longest_message()).await?;
+            match &self.sharing {
+                Some(_) if session.is_cluster() => Err(SessionError::Cluster(endpoint.address.to_string())),
+                _ => Ok(session),
+            }
         };
         let session = tokio::select! {
             session = connect => session?,
             () = shutdown.cancelled() => return Ok(()),
         };
-        self.live(session, watch, shutdown).await
+        let ended = self.live(session, watch, shutdown).await;
+        if let Some(sharing) = self.sharing.as_ref().filter(|_| ended.is_err()) {
+            sharing.disconnected();
+        }
+        ended
+    }
+
+    /// Payloads up to this length, in bytes, are read: markers too, however short the app's own messages have to be.
+    fn longest_message(&self) -> u64 {
+        match self.sharing {
+            Some(_) => self.max_message_bytes.max(LONGEST_MARKER),
+            None => self.max_message_bytes,
+        }
+    }
+
+    /// What is asked of Redis: the app's subscriptions, and before them the control channel of those that share.
+    pub(super) fn subscriptions(&self) -> impl Iterator<Item = Subscription> {
+        let control = self.sharing.as_ref().map(|sharing| Subscription::Channel(sharing.channel().to_owned()));
+        control.into_iter().chain(self.routes.subscriptions().cloned())
     }
 }
 

@@ -38,10 +38,11 @@ impl Running {
         let receiver = Receiver {
             server: Connection { address: Some(address.to_owned()), ..Connection::default() },
             references: Arc::new(References::default()),
-            routes,
+            routes: Arc::new(routes),
             state: state.clone(),
             client_name: "test".into(),
             max_message_bytes: 1000,
+            sharing: None,
         };
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(receiver.run(shutdown.clone()));

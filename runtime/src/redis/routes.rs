@@ -4,7 +4,7 @@
 //! its payload, and its place in a [`Batch`], which is handed to each queue at once.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -16,18 +16,23 @@ use super::{
     item::{Payload, Published},
     subscription::Subscription,
 };
-use crate::queue::{Inbox, Message};
+use crate::{
+    queue::{Inbox, Message, Queue},
+    sharing::{Desk, Owned, member::Ours, parcel::Parcel},
+};
 
 /// The queues of each subscription, with the place it has in the component's list.
 #[derive(Default)]
 pub struct Routes {
-    subscriptions: BTreeSet<Subscription>,
-    channels: HashMap<Box<[u8]>, Route>,
-    patterns: HashMap<Box<[u8]>, Route>,
+    /// Every subscription once; its place here is its number.
+    routes: Vec<Route>,
+    channels: HashMap<Box<[u8]>, usize>,
+    patterns: HashMap<Box<[u8]>, usize>,
     queues: Vec<Inbox>,
 }
 
 struct Route {
+    subscription: Subscription,
     /// The subscription's name, which an exact channel's messages share.
     name: Arc<str>,
     targets: Vec<Target>,
@@ -54,24 +59,51 @@ impl Routes {
         if known.is_none() {
             self.queues.push(inbox.clone());
         }
-        let (routes, name) = match &subscription {
-            Subscription::Channel(name) => (&mut self.channels, name),
-            Subscription::Pattern(name) => (&mut self.patterns, name),
+        let numbers = match &subscription {
+            Subscription::Channel(_) => &mut self.channels,
+            Subscription::Pattern(_) => &mut self.patterns,
         };
-        let route = routes.entry(name.as_bytes().into()).or_insert_with(|| Route { name: name.as_str().into(), targets: Vec::new() });
-        route.targets.push(target);
-        self.subscriptions.insert(subscription);
+        let number = *numbers.entry(subscription.name().as_bytes().into()).or_insert(self.routes.len());
+        if number == self.routes.len() {
+            let name = subscription.name().into();
+            self.routes.push(Route { subscription, name, targets: Vec::new() });
+        }
+        self.routes[number].targets.push(target);
     }
 
-    /// Every subscription, each once.
+    /// Every subscription, each once, in the order of their numbers.
     pub fn subscriptions(&self) -> impl Iterator<Item = &Subscription> {
-        self.subscriptions.iter()
+        self.routes.iter().map(|route| &route.subscription)
+    }
+
+    /// Whether a component that has a subscription wants each channel's messages in their order, by the subscription's number.
+    pub fn is_ordered(&self, number: usize) -> bool {
+        self.queues_of(number).any(Queue::is_ordered)
+    }
+
+    fn queues_of(&self, number: usize) -> impl Iterator<Item = &Queue> {
+        self.routes[number].targets.iter().map(|target| &**self.queues[target.queue].queue())
+    }
+
+    /// After so many crashes with a message the most impatient component of a subscription gives it up.
+    fn most_crashes(&self, number: usize) -> u32 {
+        self.queues_of(number).map(Queue::most_crashes).min().unwrap_or(u32::MAX)
     }
 
     /// A batch for messages from this server, which the queues get when it is [flushed](Batch::flush).
     pub fn batch(&self, address: Arc<str>) -> Batch<'_> {
         let waiting = self.queues.iter().map(|_| Vec::new()).collect();
         Batch { routes: self, address, received: Instant::now(), first_received: SystemTime::now(), waiting, touched: Vec::new() }
+    }
+
+    /// Puts messages that this replica owns into their queues.
+    pub fn deliver(&self, address: &Arc<str>, messages: Vec<Ours>) {
+        if messages.is_empty() {
+            return;
+        }
+        let mut batch = self.batch(address.clone());
+        messages.into_iter().for_each(|message| batch.add_ours(message));
+        batch.flush();
     }
 }
 
@@ -95,35 +127,76 @@ impl Batch<'_> {
         self.first_received = SystemTime::now();
     }
 
-    /// Adds a message for every component that asked for its subscription. One that nobody asked for is none of ours.
-    pub fn add(&mut self, message: Published<'_>) {
-        let route = match message.pattern {
+    /// Adds a message for every component that asked for its subscription. One that nobody asked for is none of ours. Of those
+    /// that replicas `share` only what this one owns.
+    pub fn add(&mut self, message: Published<'_>, share: Option<&mut Desk>) {
+        let number = match message.pattern {
             Some(pattern) => self.routes.patterns.get(pattern),
             None => self.routes.channels.get(message.channel),
         };
-        let Some(route) = route else { return };
-        let payload = match message.payload {
-            Payload::Small(bytes) => Bytes::copy_from_slice(bytes),
-            Payload::Large(bytes) => bytes,
-            Payload::TooLarge(length) => return self.too_large(route, message.channel, length),
-        };
-        let channel = match message.pattern {
+        let Some(&number) = number else { return };
+        let route = &self.routes.routes[number];
+        let channel = || match message.pattern {
             Some(_) => String::from_utf8_lossy(message.channel).into(),
             None => route.name.clone(),
         };
-        let Some((last, others)) = route.targets.split_last() else { return };
-        for target in others {
-            self.put(*target, channel.clone(), payload.clone());
+        let (received, first_received) = (self.received, self.first_received);
+        let parcel = |payload| Parcel {
+            subscription: number,
+            channel: channel(),
+            payload,
+            received,
+            first_received,
+            most_crashes: self.routes.most_crashes(number),
+        };
+        match (message.payload, share) {
+            (Payload::TooLarge(length), None) => self.too_large(route, message.channel, length),
+            (Payload::TooLarge(length), Some(desk)) => {
+                if desk.too_large(number, message.channel) {
+                    self.too_large(route, message.channel, length);
+                }
+            }
+            (Payload::Small(bytes), None) => self.put_all(number, channel(), Bytes::copy_from_slice(bytes), &None),
+            (Payload::Large(bytes), None) => self.put_all(number, channel(), bytes, &None),
+            (Payload::Small(bytes), Some(desk)) => {
+                let ours = desk.message(number, message.channel, bytes, || parcel(Bytes::copy_from_slice(bytes)));
+                ours.into_iter().for_each(|ours| self.add_ours(ours));
+            }
+            (Payload::Large(bytes), Some(desk)) => {
+                let ours = desk.message(number, message.channel, &bytes, || parcel(bytes.clone()));
+                ours.into_iter().for_each(|ours| self.add_ours(ours));
+            }
         }
-        self.put(*last, channel, payload);
     }
 
-    fn put(&mut self, target: Target, channel: Arc<str>, payload: Bytes) {
+    /// Adds a message that this replica owns, for every component that asked for its subscription.
+    pub fn add_ours(&mut self, (parcel, owned, crashes): Ours) {
+        let Parcel { subscription, channel, payload, received, first_received, .. } = parcel;
+        let present = (self.received, self.first_received);
+        (self.received, self.first_received) = (received, first_received);
+        self.put_all(subscription, channel, payload, &Some((owned, crashes)));
+        (self.received, self.first_received) = present;
+    }
+
+    fn put_all(&mut self, number: usize, channel: Arc<str>, payload: Bytes, owned: &Option<(Arc<Owned>, u32)>) {
+        let routes = self.routes;
+        let Some((last, others)) = routes.routes[number].targets.split_last() else { return };
+        for target in others {
+            self.put(*target, channel.clone(), payload.clone(), owned);
+        }
+        self.put(*last, channel, payload, owned);
+    }
+
+    fn put(&mut self, target: Target, channel: Arc<str>, payload: Bytes, owned: &Option<(Arc<Owned>, u32)>) {
         let waiting = &mut self.waiting[target.queue];
         if waiting.is_empty() {
             self.touched.push(target.queue);
         }
-        waiting.push(Message::new(channel, payload, target.place, self.address.clone(), self.received, self.first_received));
+        let message = Message::new(channel, payload, target.place, self.address.clone(), self.received, self.first_received);
+        waiting.push(match owned {
+            Some((owned, crashes)) => message.owned(Some(owned.clone()), *crashes),
+            None => message,
+        });
     }
 
     fn too_large(&self, route: &Route, channel: &[u8], length: u64) {

@@ -25,11 +25,11 @@ fn a_message_goes_to_every_component_that_asked_for_its_subscription_and_to_no_o
     assert_eq!(routes.subscriptions().count(), 2);
     let mut batch = routes.batch("redis://r".into());
     batch.begin(Instant::now());
-    batch.add(small(None, b"c"));
-    batch.add(small(Some(b"c*"), b"c"));
-    batch.add(small(Some(b"c*"), b"c2"));
-    batch.add(small(None, b"c*"));
-    batch.add(small(Some(b"c"), b"c"));
+    batch.add(small(None, b"c"), None);
+    batch.add(small(Some(b"c*"), b"c"), None);
+    batch.add(small(Some(b"c*"), b"c2"), None);
+    batch.add(small(None, b"c*"), None);
+    batch.add(small(Some(b"c"), b"c"), None);
     assert_eq!(received(&first), [0, 0], "nothing is handed over before the batch is");
     batch.flush();
     assert_eq!((received(&first), received(&second)), (vec![1, 2], vec![1, 0]));
@@ -41,7 +41,7 @@ fn a_skipped_payload_is_counted_for_every_component_at_once() {
     let mut routes = Routes::default();
     routes.add(Subscription::Channel("c".into()), 0, &queue);
     let mut batch = routes.batch("redis://r".into());
-    batch.add(Published { pattern: None, channel: b"c", payload: Payload::TooLarge(512 << 20) });
+    batch.add(Published { pattern: None, channel: b"c", payload: Payload::TooLarge(512 << 20) }, None);
     batch.flush();
     let counts = queue.queue().snapshot().counts[0];
     assert!(counts.received == 1 && counts.queued == 0 && counts.balances(), "{counts:?}");
@@ -74,7 +74,7 @@ fn how_fast_messages_are_parsed_and_routed() {
                     let (used, item) = parser.next(&stream[at..end]).unwrap();
                     at += used;
                     match item {
-                        Some(crate::redis::item::Item::Message(message)) => batch.add(message),
+                        Some(crate::redis::item::Item::Message(message)) => batch.add(message, None),
                         other => {
                             assert_eq!(other, None);
                             break;

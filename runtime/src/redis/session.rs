@@ -41,6 +41,7 @@ pub struct Session {
     address: String,
     reader: Reader<ReadHalf<Box<dyn Stream>>>,
     writer: WriteHalf<Box<dyn Stream>>,
+    is_cluster: bool,
 }
 
 impl Session {
@@ -48,11 +49,12 @@ impl Session {
     pub async fn open(endpoint: &Endpoint, client_name: &str, max_message_bytes: u64) -> Result<Self, SessionError> {
         let stream = endpoint.connect().await?;
         let (reader, writer) = tokio::io::split(stream);
-        let mut session = Self { address: endpoint.address.to_string(), reader: Reader::new(reader, max_message_bytes), writer };
+        let mut session =
+            Self { address: endpoint.address.to_string(), reader: Reader::new(reader, max_message_bytes), writer, is_cluster: false };
         session.sign_in(endpoint).await?;
         // The name is for people who look at CLIENT LIST; a server that does not permit it is no worse to serve from.
         session.ask("CLIENT SETNAME", &[b"CLIENT", b"SETNAME", client_name.as_bytes()]).await.or_else(pass_over_refusal)?;
-        session.refuse_sentinel().await?;
+        session.look_at_the_server().await?;
         if endpoint.address.database > 0 {
             let database = endpoint.address.database.to_string();
             match session.ask(&format!("SELECT {database}"), &[b"SELECT", database.as_bytes()]).await {
@@ -68,7 +70,7 @@ impl Session {
     #[cfg(test)]
     pub(super) fn signed_in(stream: impl Stream + 'static, max_message_bytes: u64) -> Self {
         let (reader, writer) = tokio::io::split(Box::new(stream) as Box<dyn Stream>);
-        Self { address: "redis://test".into(), reader: Reader::new(reader, max_message_bytes), writer }
+        Self { address: "redis://test".into(), reader: Reader::new(reader, max_message_bytes), writer, is_cluster: false }
     }
 
     async fn sign_in(&mut self, endpoint: &Endpoint) -> Result<(), SessionError> {
@@ -97,11 +99,18 @@ impl Session {
     }
 
     /// A Sentinel takes subscriptions, and then nothing ever comes. It says what it is in INFO (`redis_mode:sentinel`; Valkey
-    /// may call it `server_mode`). A user who may not ask INFO is believed to know what it connects to.
-    async fn refuse_sentinel(&mut self) -> Result<(), SessionError> {
+    /// may call it `server_mode`), and so does a node of a Cluster. A user who may not ask INFO is believed to know what it connects
+    /// to.
+    async fn look_at_the_server(&mut self) -> Result<(), SessionError> {
         let info = self.ask("INFO", &[b"INFO", b"server"]).await.or_else(pass_over_refusal)?;
-        let is_sentinel = info.split(|byte| *byte == b'\n').any(|line| line.trim_ascii().ends_with(b"_mode:sentinel"));
-        if is_sentinel { Err(SessionError::Sentinel(self.address.clone())) } else { Ok(()) }
+        let is = |mode: &[u8]| info.split(|byte| *byte == b'\n').any(|line| line.trim_ascii().ends_with(mode));
+        self.is_cluster = is(b"_mode:cluster");
+        if is(b"_mode:sentinel") { Err(SessionError::Sentinel(self.address.clone())) } else { Ok(()) }
+    }
+
+    /// Whether the server is a node of a Redis Cluster, as far as it says.
+    pub fn is_cluster(&self) -> bool {
+        self.is_cluster
     }
 
     /// Sends one command and reads its answer, which must not be an error. Returns the answer when it is a string.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -39,11 +40,34 @@ struct Inner {
     failures: [u64; Failure::ALL.len()],
     /// Why the credentials that were rotated in since the last connect do not work.
     rotated: Option<String>,
+    share: Share,
+    /// Whether everything was there when this was looked at last.
+    complete: bool,
+}
+
+/// This replica's share of the messages.
+#[derive(PartialEq, Eq)]
+enum Share {
+    /// Each replica handles every message.
+    All,
+    /// It owns one, as one of so many members.
+    Taken(usize),
+    /// It owns none now, and if that is known, why.
+    Missing(Option<(Reason, String)>),
 }
 
 impl SubscriptionState {
-    /// The state before the first connect.
+    /// The state before the first connect, where each replica handles every message.
     pub fn new(app: String, wanted: impl IntoIterator<Item = Subscription>) -> Self {
+        Self::with(app, wanted, Share::All)
+    }
+
+    /// The state before the first connect, where replicas share the messages: ready is one that has a share.
+    pub fn shared(app: String, wanted: impl IntoIterator<Item = Subscription>) -> Self {
+        Self::with(app, wanted, Share::Missing(None))
+    }
+
+    fn with(app: String, wanted: impl IntoIterator<Item = Subscription>, share: Share) -> Self {
         Self {
             app,
             wanted: wanted.into_iter().collect(),
@@ -59,6 +83,8 @@ impl SubscriptionState {
                 reconnects: 0,
                 failures: [0; Failure::ALL.len()],
                 rotated: None,
+                share,
+                complete: false,
             }),
         }
     }
@@ -71,8 +97,16 @@ impl SubscriptionState {
     pub fn subscribed(&self, subscription: Subscription) -> Option<Duration> {
         let mut inner = self.inner();
         inner.refused.remove(&subscription);
-        let news = inner.subscribed.insert(subscription);
-        if !news || inner.subscribed.len() < self.wanted.len() {
+        inner.subscribed.insert(subscription);
+        self.completed(&mut inner)
+    }
+
+    /// Whether this completes what there was; if so, how long something was missing.
+    fn completed(&self, inner: &mut Inner) -> Option<Duration> {
+        let complete = inner.subscribed.len() >= self.wanted.len() && !matches!(inner.share, Share::Missing(_));
+        let news = complete && !inner.complete;
+        inner.complete = complete;
+        if !news {
             return None;
         }
         inner.problem = None;
@@ -81,6 +115,41 @@ impl SubscriptionState {
         let missing = inner.lost_at.take().map_or(Duration::ZERO, |since| since.elapsed());
         inner.outage += missing;
         Some(missing)
+    }
+
+    /// This replica has a share of the messages, as one of so many members. Returns how long something was missing when nothing is
+    /// any more.
+    pub fn share_taken(&self, members: usize) -> Option<Duration> {
+        let mut inner = self.inner();
+        if inner.share != Share::Taken(members) {
+            inner.share = Share::Taken(members);
+            inner.changed = SystemTime::now();
+        }
+        self.completed(&mut inner)
+    }
+
+    /// This replica has no share of the messages, and why, if that is known. Returns whether that is news.
+    pub fn share_missing(&self, problem: Option<(Reason, String)>) -> bool {
+        let mut inner = self.inner();
+        let share = Share::Missing(problem);
+        let news = inner.share != share;
+        if news {
+            inner.share = share;
+            inner.changed = SystemTime::now();
+        }
+        self.completed(&mut inner);
+        news
+    }
+
+    /// Whether Redis has answered for every subscription, whether it permits it or not.
+    pub fn is_answered(&self) -> bool {
+        let inner = self.inner();
+        inner.subscribed.len() + inner.refused.len() >= self.wanted.len()
+    }
+
+    /// Whether a subscription is acknowledged.
+    pub fn has(&self, subscription: &Subscription) -> bool {
+        self.inner().subscribed.contains(subscription)
     }
 
     /// Redis refused a subscription. Returns whether that is news.
@@ -103,6 +172,7 @@ impl SubscriptionState {
             inner.lost_at = Some(Instant::now());
         }
         inner.failures[error.failure() as usize] += 1;
+        inner.complete = false;
         inner.subscribed.clear();
         inner.refused.clear();
         inner.rotated = None;
@@ -131,7 +201,7 @@ impl SubscriptionState {
     /// Whether every subscription is acknowledged.
     pub fn is_ready(&self) -> bool {
         let inner = self.inner();
-        !inner.stopping && inner.subscribed == self.wanted
+        inner.is_ready(&self.wanted)
     }
 
     /// Subscriptions that Redis refused on the present connection.
@@ -167,12 +237,14 @@ impl SubscriptionState {
     pub fn status(&self) -> ServeStatus {
         let inner = self.inner();
         let (subscribed, wanted) = (inner.subscribed.len(), self.wanted.len());
-        let ready = !inner.stopping && inner.subscribed == self.wanted;
+        let ready = inner.is_ready(&self.wanted);
         let (reason, message) = match &inner.problem {
             _ if inner.stopping => (Reason::Progressing, "stopping: finishing what is queued".to_owned()),
-            _ if ready => (Reason::Subscribed, describe_ready(wanted, inner.rotated.as_deref())),
+            _ if ready => (Reason::Subscribed, describe_ready(wanted, &inner.share, inner.rotated.as_deref())),
             _ if !inner.refused.is_empty() => describe_refused(&inner.refused),
             Some((reason, message)) => (*reason, message.clone()),
+            None if let Share::Missing(Some((reason, message))) = &inner.share => (*reason, message.clone()),
+            None if subscribed == wanted => (Reason::Progressing, "subscribed, and waiting for a share of the messages".to_owned()),
             None => (Reason::Progressing, format!("connecting: subscribed to {subscribed} of {wanted} channels and patterns")),
         };
         let since = inner.changed.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -218,12 +290,16 @@ impl SubscriptionState {
             subscribed: status.subscribed,
             wanted: status.wanted,
             subscriptions: subscriptions.collect(),
+            group: None,
         }
     }
 }
 
-fn describe_ready(wanted: usize, rotated: Option<&str>) -> String {
-    let ready = format!("subscribed to {wanted} of {wanted} channels and patterns");
+fn describe_ready(wanted: usize, share: &Share, rotated: Option<&str>) -> String {
+    let mut ready = format!("subscribed to {wanted} of {wanted} channels and patterns");
+    if let Share::Taken(members) = share {
+        let _ = write!(ready, ", sharing their messages as one of {members}");
+    }
     match rotated {
         Some(problem) => format!("{ready}; the new credentials do not work and the next connect would fail: {problem}"),
         None => ready,
@@ -247,6 +323,10 @@ fn describe_refused(refused: &BTreeMap<Subscription, String>) -> (Reason, String
 }
 
 impl Inner {
+    fn is_ready(&self, wanted: &BTreeSet<Subscription>) -> bool {
+        !self.stopping && self.subscribed == *wanted && !matches!(self.share, Share::Missing(_))
+    }
+
     fn set_problem(&mut self, reason: Reason, message: String) -> bool {
         let problem = Some((reason, message));
         let news = self.problem != problem;

@@ -15,7 +15,7 @@ use std::{
 use flate2::{Compression, write::GzEncoder};
 use spinredis::{
     application::{Content, archive, resolve},
-    compile::handler,
+    compile::{handler, prune},
     describe,
     import::{self, Options},
     prepare::plan,
@@ -87,6 +87,16 @@ fn handler_detection() {
             assert_eq!(again, Ok(callable.kind), "what was made of it has another handler");
         }
         Err(error) => assert_sentence(&error.to_string()),
+    });
+}
+
+#[test]
+fn pruning_of_a_component() {
+    fuzz("pruning", Corpus::bytes(guests(), &["name", "memory", "\0asm\x0d\0\x01\0", "\0asm\x01\0\0\0"]), |bytes| {
+        if let Some(pruned) = prune::prune(bytes) {
+            assert!(pruned.len() < bytes.len() && prune::prune(&pruned).is_none(), "nothing is left to leave out");
+            assert_eq!(handler::find(&pruned), handler::find(bytes));
+        }
     });
 }
 

@@ -15,6 +15,7 @@ fn wrong_values_are_refused_with_their_place_and_often_a_sentence() {
         (json!({"runtime": {"registries": [{"host": "https://x"}]}}), "at '/runtime/registries/0/host'"),
         (json!({"runtime": {"allowedRegistries": ["https://ghcr.io"]}}), "at '/runtime/allowedRegistries/0'"),
         (json!({"runtime": {"image": {"digest": "sha256:1"}}}), "at '/runtime/image/digest'"),
+        (json!({"runtime": {"env": {"SPINREDIS_GROUP_KEY": "x"}}}), "invalid propertyName 'SPINREDIS_GROUP_KEY'"),
         (json!({"rollout": {"maxUnfinishedApps": -1}}), "at '/rollout/maxUnfinishedApps'"),
         (json!({"watchNamespaces": ["A"]}), "at '/watchNamespaces/0'"),
         (json!({"watchNamespaces": "a"}), "at '/watchNamespaces': got string, want array"),

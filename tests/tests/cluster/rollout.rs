@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use spinredis_tests::{
     guests,
-    kubernetes::{Namespace, app, cluster, component, condition, hello, kubectl_fails, oci},
+    kubernetes::{Namespace, app, cluster, component, condition, hello, oci},
 };
 
 #[test]
@@ -90,9 +90,14 @@ fn scaling_changes_no_pod_template_and_each_replica_handles_each_message() {
 }
 
 #[test]
-fn scaling_up_is_refused_as_long_as_the_app_does_not_say_how_replicas_share() {
-    let namespace = Namespace::new("scale-refused");
+fn an_app_that_leaves_delivery_open_shares_its_messages_as_soon_as_it_is_scaled_up() {
+    let namespace = Namespace::new("scale-open");
     namespace.apply(&hello("greeter", &cluster().redis.address(), &namespace.channel("orders")));
-    let refusal = kubectl_fails(&["scale", "spinredisapp", "greeter", "--replicas=2", "-n", namespace.name()], "");
-    assert!(refusal.contains("replicas above 1 need delivery"), "{refusal}");
+    let one = namespace.wait_until_ready("greeter");
+    assert_eq!(one["status"]["delivery"], Value::Null);
+    namespace.kubectl(&["scale", "spinredisapp", "greeter", "--replicas=2"]);
+    let two = namespace.wait_until_ready("greeter");
+    assert_eq!(two["status"]["delivery"], "Shared");
+    let message = condition(&two, "Ready")["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.starts_with("Shared 2/2: each message is handled by one replica"), "{message}");
 }

@@ -8,6 +8,7 @@ mod hanging;
 mod killed;
 mod restart;
 mod restored;
+mod sharing;
 mod storms;
 mod uncollected;
 mod unreadable;

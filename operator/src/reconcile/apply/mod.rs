@@ -2,9 +2,11 @@
 //!
 //! Server-side apply would take over an object of somebody else without a word, so every child is looked at first: one that
 //! exists without this app as its controller is left as it is, and nothing else is written either. A child that is known is
-//! not asked for again; before one is made, the API server is asked whether the name is free and the app still there.
+//! not asked for again; before one is made, the API server is asked whether the name is free and the app still there. Only of an
+//! app that is [`new`] nothing is asked: its children are written in a way that makes them or changes nothing.
 
 mod drift;
+mod new;
 mod old_pods;
 mod optional;
 mod predecessor;
@@ -136,14 +138,30 @@ pub struct Applied {
     pub has_remains: bool,
 }
 
+/// What is known of the app beside its spec.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances {
+    /// It was edited since it was reconciled last.
+    pub is_edit: bool,
+    /// Nothing was ever said of it.
+    pub is_new: bool,
+}
+
 /// Applies the children and removes what is no longer used.
-/// `is_edit`: the app was edited since it was reconciled last.
-pub async fn apply(app: &Validated, children: Children, is_edit: bool, context: &Context) -> Result<Applied, Error> {
+pub async fn apply(app: &Validated, children: Children, circumstances: Circumstances, context: &Context) -> Result<Applied, Error> {
     let mut widened = children.network_policy.is_some().then_some(children.widened);
     let config_maps = Child::<ConfigMap>::new(app, "ConfigMap", children.config_map, context);
     let mut deployments = Child::<Deployment>::new(app, "Deployment", children.deployment, context);
     let budgets = Optional::new(app, "PodDisruptionBudget", children.pod_disruption_budget, context);
     let mut policies = Optional::new(app, "NetworkPolicy", children.network_policy, context);
+    if circumstances.is_new && !budgets.is_wanted() && !policies.is_wanted() {
+        let admitted = deployments.admit(None, circumstances, context);
+        debug_assert!(admitted, "a Deployment that is not there yet rolls nothing");
+        if let Some(deployment) = new::make(&config_maps, &deployments).await? {
+            context.pace.made(Instant::now());
+            return Ok(Applied { deployment, widened, waits: false });
+        }
+    }
     // All before any is written: an app whose name is taken leaves nothing behind.
     let (config_map, deployment, budget, policy) =
         futures::try_join!(config_maps.look(), deployments.look(), budgets.look(), policies.look())?;
@@ -159,8 +177,7 @@ pub async fn apply(app: &Validated, children: Children, is_edit: bool, context: 
             }
         }
     }
-    let full_name = format!("{}/{}", app.namespace(), app.name());
-    let may_roll = context.rolls.admit(&full_name, deployment.as_ref(), &mut deployments.wanted, is_edit, Instant::now());
+    let may_roll = deployments.admit(deployment.as_ref(), circumstances, context);
     if let Some(live) = deployment.as_ref().filter(|_| !may_roll) {
         policies.apply(policy).await?;
         let deployment = deployments.scale(live, app.spec().replicas).await?;
@@ -188,6 +205,12 @@ pub fn is_controlled_by(object: &impl Resource, uid: &str) -> bool {
 }
 
 impl Child<'_, Deployment> {
+    /// Whether the Deployment may be written now, which is noted in it.
+    fn admit(&mut self, live: Option<&Deployment>, circumstances: Circumstances, context: &Context) -> bool {
+        let full_name = format!("{}/{}", self.app.namespace(), self.app.name());
+        context.rolls.admit(&full_name, live, &mut self.wanted, circumstances.is_edit, Instant::now())
+    }
+
     /// Changes the number of pods and nothing else, for an app that waits for its turn to roll.
     async fn scale(&self, live: &Deployment, replicas: i32) -> Result<Deployment, Error> {
         if live.spec.as_ref().and_then(|spec| spec.replicas) == Some(replicas) {
@@ -273,6 +296,11 @@ where
         // be somebody else's by now: without force their fields stand.
         let parameters = PatchParams { force: live.is_some(), ..PatchParams::apply(OPERATOR) };
         let written = self.api.patch(&self.name, &parameters, &Patch::Apply(&wanted)).await;
+        self.took_effect(written)
+    }
+
+    /// Takes in the answer to a write of the whole child.
+    fn took_effect(&self, written: Result<K, kube::Error>) -> Result<K, Error> {
         let written = written.map_err(|error| {
             // What is known of it is out of date; the next try asks.
             if matches!(&error, kube::Error::Api(status) if matches!(status.code, 404 | 409)) {

@@ -36,6 +36,11 @@ where
         }
     }
 
+    /// Whether the app asks for it.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.is_some()
+    }
+
     /// What is to be applied, so that it can still be changed for what was looked at.
     pub fn wanted_mut(&mut self) -> Option<&mut K> {
         self.wanted.as_mut().map(|child| &mut child.wanted)

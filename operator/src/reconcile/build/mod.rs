@@ -2,7 +2,8 @@
 //! always give the same bytes.
 //!
 //! What must roll pods out is in the pod template, and nothing else is: the manifest's ConfigMap is named after its content,
-//! and replicas, labels of the app or a restart of the operator change no template.
+//! and replicas, labels of the app or a restart of the operator change no template. Replicas do where the app leaves `delivery`
+//! open, between one and several.
 
 mod budget;
 pub mod network;
@@ -27,6 +28,7 @@ use k8s_openapi::{
 };
 use serde_json::json;
 use spinredis_crds::{
+    Delivery,
     manifest::{FILE_NAME, Manifest},
     pins::open_references,
     registries,
@@ -57,9 +59,11 @@ pub struct Children {
 }
 
 /// Under which key the pins of an app are kept: one for each manifest, and another for each time its author wants the tags
-/// resolved anew. None when every image is named by digest.
+/// resolved anew. None when every image is named by digest. Whether replicas share messages is left out of it: an app that is
+/// scaled goes on with the bytes it has.
 pub fn pins_key(app: &Validated) -> Option<String> {
-    let manifest = Manifest::of(app);
+    let mut manifest = Manifest::of(app);
+    (manifest.spec.delivery, manifest.spec.sharing) = (Delivery::default(), None);
     if open_references(&manifest.spec).is_empty() {
         return None;
     }
@@ -86,6 +90,10 @@ fn origin(app: &Validated, sources: Option<&str>) -> String {
     if let Some(spec) = spec.as_object_mut() {
         for not_of_the_pods in ["replicas", "podDisruptionBudget", "networkPolicy"] {
             spec.remove(not_of_the_pods);
+        }
+        // Replicas decide it where the app does not, and who scales such an app rolls its pods.
+        if app.spec().effective_delivery().is_shared() {
+            spec.insert("delivery".to_owned(), json!(Delivery::Shared));
         }
     }
     short_digest(json!({"spec": spec, "sources": sources, "refresh": refresh(app)}).to_string().as_bytes())

@@ -11,6 +11,7 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 use spinredis_crds::{
+    GROUP_KEY_VARIABLE, SharingLimits,
     manifest::{FILE_NAME, Manifest},
     registries,
 };
@@ -22,7 +23,7 @@ use crate::{
     settings::Settings,
 };
 
-/// How long after a stopping pod must have finished its queue it may still take to end.
+/// How long after a stopping pod must have finished its messages it may still take to end.
 const GRACE_AFTER_DRAIN_SECONDS: i64 = 10;
 const HEALTH_PORT_NAME: &str = "health";
 
@@ -48,7 +49,7 @@ pub fn template(app: &Validated, config_map: &str, sources: Option<&str>, settin
         automount_service_account_token: Some(false),
         // Environment variables of every Service in the namespace are not for guests to see.
         enable_service_links: Some(false),
-        termination_grace_period_seconds: Some(grace_seconds(app.spec().drain())),
+        termination_grace_period_seconds: Some(grace_seconds(time_to_finish(app))),
         tolerations: scheduling::some(tolerations),
         topology_spread_constraints: scheduling::some(spread),
         affinity: pod.affinity,
@@ -64,10 +65,18 @@ pub fn template(app: &Validated, config_map: &str, sources: Option<&str>, settin
     }
 }
 
-/// Seconds until the kubelet kills a stopping pod: its drain, a fraction rounded up, and the time to end.
-fn grace_seconds(drain: Duration) -> i64 {
-    let whole = i64::try_from(drain.as_secs()).unwrap_or(i64::MAX - GRACE_AFTER_DRAIN_SECONDS - 1);
-    whole + i64::from(drain.subsec_nanos() > 0) + GRACE_AFTER_DRAIN_SECONDS
+/// How long a stopping pod may take for its messages: its drain, and where replicas share messages as long again as the others
+/// may need to see that it leaves, since what comes until then is still its own.
+fn time_to_finish(app: &Validated) -> Duration {
+    let spec = app.spec();
+    let until_seen = spec.effective_delivery().is_shared().then(|| SharingLimits::of(spec.sharing.as_ref()).expiry);
+    spec.drain() + until_seen.unwrap_or_default()
+}
+
+/// Seconds until the kubelet kills a stopping pod: what it has to finish, a fraction rounded up, and the time to end.
+fn grace_seconds(to_finish: Duration) -> i64 {
+    let whole = i64::try_from(to_finish.as_secs()).unwrap_or(i64::MAX - GRACE_AFTER_DRAIN_SECONDS - 1);
+    whole + i64::from(to_finish.subsec_nanos() > 0) + GRACE_AFTER_DRAIN_SECONDS
 }
 
 fn prepare(app: &Validated, settings: &Settings) -> Container {
@@ -105,17 +114,9 @@ fn serve(app: &Validated, settings: &Settings) -> Container {
         ("listen", &format!(":{HEALTH_PORT}")),
         ("log-format", "json"),
     ]));
-    let given = settings.runtime_environment.iter();
-    let given = given.map(|(name, value)| EnvVar { name: name.clone(), value: Some(value.clone()), value_from: None });
-    let pod_name = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: "metadata.name".to_owned() };
-    let pod_name = EnvVar {
-        name: "POD_NAME".to_owned(),
-        value: None,
-        value_from: Some(EnvVarSource { field_ref: Some(pod_name), ..EnvVarSource::default() }),
-    };
     Container {
         args: Some(args),
-        env: Some(std::iter::once(pod_name).chain(given).collect()),
+        env: Some(environment_of_serve(app, settings)),
         ports: Some(vec![ContainerPort {
             name: Some(HEALTH_PORT_NAME.to_owned()),
             container_port: i32::from(HEALTH_PORT),
@@ -131,6 +132,21 @@ fn serve(app: &Validated, settings: &Settings) -> Container {
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         ..container(SERVE, settings)
     }
+}
+
+/// The pod's own name, what replicas that share messages sign with, and what whoever runs the operator adds.
+fn environment_of_serve(app: &Validated, settings: &Settings) -> Vec<EnvVar> {
+    let pod_name = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: "metadata.name".to_owned() };
+    let pod_name = EnvVar {
+        name: "POD_NAME".to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource { field_ref: Some(pod_name), ..EnvVarSource::default() }),
+    };
+    let of_value = |name: &str, value: &str| EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None };
+    // Nobody who sees only Redis can guess it, every pod of the app has the same, and an app made anew has another.
+    let group_key = app.spec().effective_delivery().is_shared().then(|| of_value(GROUP_KEY_VARIABLE, app.uid()));
+    let given = settings.runtime_environment.iter().map(|(name, value)| of_value(name, value));
+    std::iter::once(pod_name).chain(group_key).chain(given).collect()
 }
 
 /// What both containers have in common. The image's own numeric user is used: OpenShift chooses one itself.

@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 use spinredis_crds::{
-    ComponentStatus, SpinRedisAppSpec, SpinRedisAppStatus,
+    ComponentStatus, Delivery, SpinRedisAppSpec, SpinRedisAppStatus,
     report::{Problem, Reason},
     status::condition,
 };
@@ -87,8 +87,17 @@ pub fn compute(seen: &Observation<'_>) -> SpinRedisAppStatus {
         replicas: counts(seen.deployment).replicas,
         ready_replicas: i32::try_from(ready).unwrap_or(i32::MAX),
         selector: names::selector(&seen.subject.name),
+        delivery: delivery(seen),
         components,
         conditions,
+    }
+}
+
+/// What several replicas do with one message, of an app that says so or that has several.
+fn delivery(seen: &Observation<'_>) -> Option<Delivery> {
+    match &seen.subject.app {
+        Err(_) => seen.subject.status.delivery,
+        Ok(app) => Some(app.spec.effective_delivery()).filter(|_| app.spec.delivery.is_some() || app.spec.replicas > 1),
     }
 }
 
@@ -121,7 +130,7 @@ fn phase(seen: &Observation<'_>, newest: &[&Pod], ready: usize) -> (Phase, Probl
     if counts.is_complete {
         let (reason, message) = match wanted {
             0 => (Reason::ScaledToZero, "the app is scaled to zero and handles no messages".to_owned()),
-            _ => (Reason::Subscribed, format!("{} subscribed{}", of_replicas(ready, wanted), spec.map(subscriptions).unwrap_or_default())),
+            _ => (Reason::Subscribed, subscribed(ready, wanted, spec)),
         };
         return (Phase::Ready, Problem { reason, message });
     }
@@ -139,6 +148,18 @@ fn under_way(ready: usize, wanted: i32, there: i32) -> String {
         0 if there == 1 => "1 pod is finishing its queue before it stops".to_owned(),
         0 => format!("{there} pods are finishing their queues before they stop"),
         _ => format!("{} subscribed; older pods stop, or new ones start", of_replicas(ready, wanted)),
+    }
+}
+
+/// How many replicas are subscribed, to what, and which of several handles a message.
+fn subscribed(ready: usize, wanted: i32, spec: Option<&SpinRedisAppSpec>) -> String {
+    let to = spec.map(subscriptions).unwrap_or_default();
+    match spec.map(SpinRedisAppSpec::effective_delivery) {
+        Some(Delivery::Shared) => format!("Shared {ready}/{wanted}: each message is handled by one replica; subscribed{to}"),
+        Some(Delivery::EachReplica) if wanted > 1 => {
+            format!("EachReplica {ready}/{wanted}: each message is handled by every replica; subscribed{to}")
+        }
+        _ => format!("{} subscribed{to}", of_replicas(ready, wanted)),
     }
 }
 

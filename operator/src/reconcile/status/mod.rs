@@ -8,7 +8,10 @@ mod diagnose;
 mod pace;
 mod transition;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
@@ -76,7 +79,7 @@ pub async fn report(subject: &Subject, outcome: &Result<Applied, StepError>, con
         now: (context.clock)(),
     });
     let is_stalled = conditions::find(&status, condition::STALLED).is_some_and(|stalled| stalled.status == "True");
-    if let Some(wait) = context.pace.wait(subject, &status) {
+    if let Some(wait) = context.pace.wait(subject, &status, Instant::now()) {
         return Ok(Observed { has_unready_runtime: asked.has_unready_runtime, is_stalled, write_after: Some(wait) });
     }
     if status != subject.status {

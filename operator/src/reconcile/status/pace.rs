@@ -1,5 +1,8 @@
 //! How often a status is written while an app makes ordinary progress: a rollout moves in many small steps, and each write is
 //! work for the API server and for everyone who watches. Whatever a person waits for is written at once.
+//!
+//! While many apps come at once, those that have no Deployment yet go first: that work has begun on the others is told when all of
+//! them have one.
 
 use std::{
     collections::HashMap,
@@ -14,35 +17,71 @@ use crate::reconcile::subject::Subject;
 
 /// Between two writes that tell of nothing but progress.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// After the children of a new app were made, until the first word of an app that is under way: an app that starts fast is told to
+/// be ready and nothing else, and more apps may come.
+const QUIET: Duration = Duration::from_millis(500);
+/// A first word does not wait longer, however many apps come.
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 
-/// When the status of each app, by `namespace/name`, was last left at ordinary progress.
+/// What was told of apps that are under way, by `namespace/name`.
 #[derive(Default)]
-pub struct Pace(Mutex<HashMap<String, Instant>>);
+pub struct Pace(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    last: HashMap<String, Last>,
+    /// When the children of a new app were made last.
+    made: Option<Instant>,
+}
+
+#[derive(Clone, Copy)]
+enum Last {
+    /// Nothing was told yet, since then.
+    SilentSince(Instant),
+    /// Ordinary progress was told then.
+    Told(Instant),
+}
 
 impl Pace {
+    /// Notes that the children of a new app were made.
+    pub fn made(&self, now: Instant) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).made = Some(now);
+    }
+
     /// How long this status may wait to be written; `None` when it may not, or there is nothing to write.
-    pub fn wait(&self, subject: &Subject, status: &SpinRedisAppStatus) -> Option<Duration> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn wait(&self, subject: &Subject, status: &SpinRedisAppStatus, now: Instant) -> Option<Duration> {
+        let state = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *status == subject.status {
             return None;
         }
+        let app = subject.full_name();
         if !is_progress(status) {
-            last.remove(&subject.full_name());
+            state.last.remove(&app);
             return None;
         }
-        let now = Instant::now();
-        let left =
-            last.get(&subject.full_name()).and_then(|last| INTERVAL.checked_sub(now.duration_since(*last))).filter(|left| !left.is_zero());
-        if left.is_some() && is_same_but_for_progress(&subject.status, status) {
-            return left;
+        let until = |since: Instant, wait: Duration| wait.checked_sub(now.saturating_duration_since(since)).filter(|left| !left.is_zero());
+        let is_first = subject.status.conditions.is_empty();
+        let left = match state.last.get(&app) {
+            Some(Last::Told(at)) if is_same_but_for_progress(&subject.status, status) => until(*at, INTERVAL),
+            Some(Last::SilentSince(at)) if is_first => {
+                let quiet = state.made.and_then(|made| until(made, QUIET));
+                until(*at, LONGEST_SILENCE).zip(quiet).map(|(longest, quiet)| longest.min(quiet))
+            }
+            None if is_first => {
+                state.last.insert(app.clone(), Last::SilentSince(now));
+                state.made.and_then(|made| until(made, QUIET))
+            }
+            _ => None,
+        };
+        if left.is_none() {
+            state.last.insert(app, Last::Told(now));
         }
-        last.insert(subject.full_name(), now);
-        None
+        left
     }
 
     /// Forgets an app that is gone, by `namespace/name`.
     pub fn forget(&self, app: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last.remove(app);
     }
 }
 
@@ -83,19 +122,36 @@ mod tests {
 
     #[test]
     fn small_steps_of_progress_wait_and_what_a_person_waits_for_does_not() {
-        let pace = Pace::default();
+        let (pace, now) = (Pace::default(), Instant::now());
         let first = status("Progressing", "no pod yet");
-        assert_eq!(pace.wait(&subject(&SpinRedisAppStatus::default()), &first), None, "the first says that work has begun");
+        assert_eq!(pace.wait(&subject(&SpinRedisAppStatus::default()), &first, now), None, "the first says that work has begun");
         let second = status("Progressing", "pod shop-1 is starting");
-        assert!(pace.wait(&subject(&first), &second).is_some_and(|wait| wait <= INTERVAL));
+        assert_eq!(pace.wait(&subject(&first), &second, now), Some(INTERVAL));
         for reason in ["Subscribed", "RedisUnreachable", "PrepareFailed"] {
-            assert_eq!(pace.wait(&subject(&first), &status(reason, "news")), None, "{reason}");
+            assert_eq!(pace.wait(&subject(&first), &status(reason, "news"), now), None, "{reason}");
         }
+    }
+
+    #[test]
+    fn while_children_of_new_apps_are_made_a_first_word_waits_but_not_forever() {
+        let (pace, start) = (Pace::default(), Instant::now());
+        let (new, first) = (subject(&SpinRedisAppStatus::default()), status("Progressing", "no pod yet"));
+        pace.made(start);
+        assert_eq!(pace.wait(&new, &first, start), Some(QUIET));
+        assert_eq!(pace.wait(&new, &status("Subscribed", "ready"), start), None, "an app that is ready says so");
+        assert_eq!(pace.wait(&new, &first, start), Some(QUIET));
+        let late = start + LONGEST_SILENCE - Duration::from_millis(1);
+        pace.made(late);
+        assert_eq!(pace.wait(&new, &first, late), Some(Duration::from_millis(1)));
+        assert_eq!(pace.wait(&new, &first, start + LONGEST_SILENCE), None);
+        let quiet = Pace::default();
+        quiet.made(start);
+        assert_eq!(quiet.wait(&new, &first, start + QUIET), None, "nothing comes any more");
     }
 
     #[test]
     fn a_status_that_did_not_change_is_not_waited_for() {
         let same = status("Progressing", "no pod yet");
-        assert_eq!(Pace::default().wait(&subject(&same), &same), None);
+        assert_eq!(Pace::default().wait(&subject(&same), &same, Instant::now()), None);
     }
 }

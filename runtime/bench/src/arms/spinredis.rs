@@ -76,7 +76,7 @@ impl Spinredis {
         channel: &str,
         probe: &Arc<Probe>,
         handler: H,
-        ready: impl AsyncFnOnce(Arc<H>) + Send + 'static,
+        ready: impl AsyncFnOnce(Arc<H>, tokio::runtime::Handle) + Send + 'static,
     ) -> anyhow::Result<Box<dyn Running>> {
         let receive = Builder::new_multi_thread().worker_threads(1).thread_name("receive").enable_all().build()?;
         let guests = Builder::new_multi_thread().worker_threads(self.label.workers).thread_name("guest").enable_all().build()?;
@@ -102,15 +102,16 @@ impl Spinredis {
         let receiver = Receiver {
             server: Connection { address: Some(address.to_owned()), ..Connection::default() },
             references: Arc::default(),
-            routes,
+            routes: Arc::new(routes),
             state: state.clone(),
             client_name: "bench".to_owned(),
             max_message_bytes: 8 << 20,
+            sharing: None,
         };
         let shutdown = CancellationToken::new();
         receive.spawn(receiver.run(shutdown.clone()));
         let started = Instant::now();
-        receive.block_on(ready(inner));
+        receive.block_on(ready(inner, guests.handle().clone()));
         while !state.is_ready() {
             ensure!(started.elapsed() < PATIENCE, "no subscription within {} s", PATIENCE.as_secs());
             std::thread::sleep(Duration::from_millis(1));
@@ -125,14 +126,15 @@ impl Arm for Spinredis {
     }
 
     fn start(&self, address: &str, channel: &str, probe: &Arc<Probe>) -> anyhow::Result<Box<dyn Running>> {
-        let Some(prepared) = &self.prepared else { return self.start_with(address, channel, probe, Nothing, async |_| {}) };
+        let Some(prepared) = &self.prepared else { return self.start_with(address, channel, probe, Nothing, async |_, _| {}) };
         let (handler, clock_needs) = load(&self.manifest, prepared.path())?;
         clock_needs.0.start(clock_needs.1)?;
         let warm = self.component.limits().warm;
-        self.start_with(address, channel, probe, handler, async move |handler: Arc<Handler>| {
+        self.start_with(address, channel, probe, handler, async move |handler: Arc<Handler>, guests| {
             if warm > 0 {
                 let keeper = handler.clone();
-                tokio::spawn(async move { keeper.keep_warm().await });
+                // Where the program does it too.
+                guests.spawn(async move { keeper.keep_warm().await });
                 while handler.instances().warm() < warm as u64 {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }

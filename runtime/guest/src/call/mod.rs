@@ -5,11 +5,13 @@
 
 mod clock;
 mod counts;
+mod deadline;
 mod forms;
 mod instances;
 mod limits;
 mod message;
 mod output;
+mod spread;
 mod state;
 
 use std::{path::Path, sync::Arc};
@@ -54,17 +56,20 @@ pub enum FailureKind {
     Environment,
     /// The handler said that another attempt does not help.
     Rejected,
+    /// The process ended each time it was handled.
+    Crash,
 }
 
 impl FailureKind {
     /// All kinds, in the order of [`FailureKind::index`].
-    pub const ALL: [FailureKind; 6] = [
+    pub const ALL: [FailureKind; 7] = [
         FailureKind::GuestError,
         FailureKind::Trap,
         FailureKind::Timeout,
         FailureKind::OutOfMemory,
         FailureKind::Environment,
         FailureKind::Rejected,
+        FailureKind::Crash,
     ];
 
     /// Label value in metrics.
@@ -76,12 +81,13 @@ impl FailureKind {
             FailureKind::OutOfMemory => "out_of_memory",
             FailureKind::Environment => "environment",
             FailureKind::Rejected => "rejected",
+            FailureKind::Crash => "crash",
         }
     }
 
     /// Whether another attempt may end better.
     pub fn may_pass(self) -> bool {
-        self != FailureKind::Rejected
+        !matches!(self, FailureKind::Rejected | FailureKind::Crash)
     }
 
     /// Place in [`FailureKind::ALL`].

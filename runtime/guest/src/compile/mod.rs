@@ -9,6 +9,7 @@ pub mod engine;
 pub mod handler;
 pub mod outline;
 pub mod pool;
+pub mod prune;
 mod weight;
 
 use spinredis_crds::report::shorten;

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -74,6 +74,8 @@ pub struct SettingsSource {
     network: Network,
     references: Arc<References>,
     has_references: bool,
+    /// The settings where nothing is referenced: they never change.
+    fixed: OnceLock<Arc<Settings>>,
     cached: Mutex<Option<(Instant, Arc<Settings>)>>,
 }
 
@@ -83,14 +85,26 @@ impl SettingsSource {
     pub fn new(spec: &ComponentSpec, shared: Vec<Variable>, shows_shared: bool, network: Network, references: Arc<References>) -> Self {
         let has_references = spec.env.iter().any(|variable| variable.value_from.is_some())
             || spec.variables.iter().chain(&shared).any(|variable| variable.value_from.is_some());
-        Self { spec: spec.clone(), shared, shows_shared, network, references, has_references, cached: Mutex::new(None) }
+        Self {
+            spec: spec.clone(),
+            shared,
+            shows_shared,
+            network,
+            references,
+            has_references,
+            fixed: OnceLock::new(),
+            cached: Mutex::new(None),
+        }
     }
 
     /// The settings, from memory when they were read a moment ago.
     pub fn now(&self) -> Result<Arc<Settings>, SettingsError> {
+        if let Some(settings) = self.fixed.get() {
+            return Ok(settings.clone());
+        }
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((read, settings)) = &*cached
-            && (!self.has_references || read.elapsed() < FRESH_FOR)
+            && read.elapsed() < FRESH_FOR
         {
             return Ok(settings.clone());
         }
@@ -100,6 +114,9 @@ impl SettingsSource {
             Some((_, settings)) if settings.is_same(&read) => settings,
             _ => Arc::new(read),
         };
+        if !self.has_references {
+            return Ok(self.fixed.get_or_init(|| settings).clone());
+        }
         *cached = Some((Instant::now(), settings.clone()));
         Ok(settings)
     }

@@ -7,6 +7,7 @@
 mod collectors;
 mod histogram;
 mod messages;
+mod sharing;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -36,11 +37,12 @@ impl Metrics {
     /// Metrics of these sources, read at each scrape.
     pub fn new(sources: Sources) -> Self {
         let mut registry = Registry::with_prefix("spinredis");
-        let Sources { components, connections, process } = sources;
+        let Sources { components, connections, groups, process } = sources;
         let components: Arc<[Component]> = components.into();
         registry.register_collector(Box::new(collectors::Calls(components.clone())));
         registry.register_collector(Box::new(collectors::DeadLettering(components.clone())));
         registry.register_collector(Box::new(collectors::Subscriptions(connections)));
+        registry.register_collector(Box::new(sharing::Groups(groups)));
         registry.register_collector(Box::new(collectors::Own(process)));
         Self { messages: messages::Messages::new(components), registry, length: AtomicUsize::new(0) }
     }

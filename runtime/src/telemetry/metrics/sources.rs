@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use spinredis_crds::defaults::Limits;
 
 use super::Histogram;
-use crate::{call::InstanceCounts, queue::Queue};
+use crate::{call::InstanceCounts, queue::Queue, sharing::report::Numbers};
 
 /// Everything that is read.
 pub struct Sources {
@@ -13,6 +13,8 @@ pub struct Sources {
     pub components: Vec<Component>,
     /// The subscription connections, of all servers together.
     pub connections: Box<dyn Fn() -> Connections + Send + Sync>,
+    /// The groups of replicas that share messages: one for each server, none where each replica handles all.
+    pub groups: Box<dyn Fn() -> Vec<Numbers> + Send + Sync>,
     /// What the process counts beside messages.
     pub process: Box<dyn Fn() -> Process + Send + Sync>,
 }

@@ -1,0 +1,513 @@
+//! One replica's part in its group, for one stay. Events come in from two sides: what Redis sends on the subscription connection, in its
+//! order ([`message`](Group::message), [`marker`](Group::marker)), and what the script answers ([`reply`](Group::reply)). What is to be
+//! handled comes out: at once, or with [`take_ready`](Group::take_ready).
+//!
+//! The owner of every message is known from the message itself and the last marker. What is ours goes on with a claim; what is
+//! another's is kept until that one tells that it has finished it.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use crate::{
+    Id,
+    epoch::Epoch,
+    held::{Held, Item},
+    progress::{Claim, Progress},
+    ring::{Entry, Parcel, Ring},
+    share::{Print, Subscriptions, channel_key, content_key},
+    wire::{Departed, Departure, Marker, Named, Place, Record, Reply, Report, Standing},
+};
+
+/// Where a replica stands in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// No marker has named it yet: it handles nothing.
+    Outside,
+    /// It owns its share.
+    Member,
+    /// It owns nothing new and finishes what it has.
+    Left,
+    /// It was removed: others do what it had not finished.
+    Expelled,
+}
+
+/// A message to be handled by this replica.
+pub struct Delivery<T> {
+    /// The message.
+    pub parcel: T,
+    /// To be dropped at its end.
+    pub claim: Claim,
+    /// How many owners died with it before.
+    pub crashes: u32,
+}
+
+/// What became of a message that was received.
+pub enum Taken<T> {
+    /// It is ours, and its turn is now.
+    Ours(Delivery<T>),
+    /// It is kept, waits, or is none of our business.
+    Kept,
+}
+
+/// What happened so far in one stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages received as their owner.
+    pub owned: u64,
+    /// Messages received that others own.
+    pub others: u64,
+    /// Messages taken over from members that departed.
+    pub replayed: u64,
+    /// Messages that were delivered before their turn, since too many waited.
+    pub hurried: u64,
+}
+
+/// One replica's part.
+pub struct Group<T> {
+    id: Id,
+    own: Subscriptions,
+    prints: Vec<Print>,
+    progress: Arc<Progress>,
+    stage: Stage,
+    /// The last marker's number, while this replica is or was a member.
+    number: u64,
+    current: Option<Arc<Epoch>>,
+    /// The epoch this stay began with.
+    first: u64,
+    /// Epochs before which somebody may have something unfinished.
+    unsettled: Vec<Arc<Epoch>>,
+    /// Who departed since the oldest of those, and whether others took something over.
+    gone: HashMap<Id, bool>,
+    /// The last marker at which others took something over.
+    orphaned: u64,
+    /// What others told last.
+    reports: HashMap<Id, Report>,
+    /// Who is a member and who only finishes, as Redis last said.
+    records: Vec<Record>,
+    /// The epoch of the last answer.
+    replied: u64,
+    /// Whether no message can have an unfinished predecessor elsewhere.
+    calm: bool,
+    ring: Ring<T>,
+    held: Held<T>,
+    careful: Careful<T>,
+    ready: Vec<Delivery<T>>,
+    counts: Counts,
+}
+
+/// Messages that are tried one after the other, each named in the report before it is.
+struct Careful<T> {
+    waiting: VecDeque<(Place, u64, Delivery<T>)>,
+    /// The one that is named or tried.
+    trying: Option<(Place, u64)>,
+    /// Whether it was handed out.
+    handed_out: bool,
+}
+
+impl<T> Careful<T> {
+    fn has(&self, channel: u64) -> bool {
+        self.trying.is_some_and(|(_, trying)| trying == channel) || self.waiting.iter().any(|(_, waiting, _)| *waiting == channel)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.trying.is_none()
+    }
+}
+
+impl<T: Parcel> Group<T> {
+    /// A replica that has subscribed and is not named by a marker yet. `prints` are its subscriptions by the numbers it gives
+    /// them. Messages of others are kept up to `ring_bytes`.
+    pub fn new(id: Id, own: Subscriptions, prints: Vec<Print>, ring_bytes: u64, progress: Arc<Progress>) -> Self {
+        Self {
+            id,
+            own,
+            prints,
+            progress,
+            stage: Stage::Outside,
+            number: 0,
+            current: None,
+            first: 0,
+            unsettled: Vec::new(),
+            gone: HashMap::new(),
+            orphaned: 0,
+            reports: HashMap::new(),
+            records: Vec::new(),
+            replied: 0,
+            calm: false,
+            ring: Ring::new(ring_bytes),
+            held: Held::default(),
+            careful: Careful { waiting: VecDeque::new(), trying: None, handed_out: false },
+            ready: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &Id {
+        &self.id
+    }
+
+    /// What it subscribes to, and the same by its numbers.
+    pub fn subscriptions(&self) -> (&Subscriptions, &[Print]) {
+        (&self.own, &self.prints)
+    }
+
+    /// Where it stands.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// The number of the last marker it went by.
+    pub fn epoch(&self) -> u64 {
+        self.number
+    }
+
+    /// The members, as of that marker.
+    pub fn members(&self) -> usize {
+        self.current.as_ref().map_or(0, |epoch| epoch.members.ids().len())
+    }
+
+    /// Whether somebody else is a member.
+    pub fn has_others(&self) -> bool {
+        self.current.as_ref().is_some_and(|epoch| epoch.members.ids().iter().any(|id| *id != self.id))
+    }
+
+    /// All who beat, as Redis last said.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Who else was known, with what they last told: for a group that has forgotten them ([`Call::known`](crate::script::Call)).
+    pub fn known(&self) -> String {
+        let others = self.records.iter().filter(|record| record.id != self.id);
+        others.map(|record| format!("{} {}", record.id, record.report.text())).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What happened so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Messages of others.
+    pub fn ring(&self) -> &Ring<T> {
+        &self.ring
+    }
+
+    /// Messages of its own that wait for others.
+    pub fn held(&self) -> usize {
+        self.held.len() + self.careful.waiting.len()
+    }
+
+    /// Whether it waits for what others tell.
+    pub fn is_waiting(&self) -> bool {
+        self.held() > 0 || self.careful.trying.is_some()
+    }
+
+    /// Whether the next beat should not wait for its time: a message is to be tried that has to be named first.
+    pub fn wants_beat(&self) -> bool {
+        match self.careful.trying {
+            Some(_) => !self.careful.handed_out || self.progress.report().trying.is_none(),
+            None => !self.careful.waiting.is_empty(),
+        }
+    }
+
+    /// Whether everything that it owned is finished.
+    pub fn is_finished(&self) -> bool {
+        self.progress.unfinished() == 0
+    }
+
+    /// What to tell the others.
+    pub fn report(&self) -> Report {
+        self.progress.report()
+    }
+
+    /// A message was received by a subscription. `make` makes a parcel of it when it is to be kept or handled.
+    pub fn message(&mut self, subscription: usize, channel: &[u8], payload: &[u8], make: impl FnOnce() -> T) -> Taken<T> {
+        let Some((epoch, key, is_ours)) = self.whose(subscription, channel, payload) else { return Taken::Kept };
+        let (place, claim) = self.progress.receive(epoch.members.class(subscription).mask, is_ours);
+        let Some(claim) = claim else {
+            self.counts.others += 1;
+            if let Some(owner) = epoch.members.class(subscription).owner(key) {
+                let parcel = make();
+                self.ring.push(
+                    owner,
+                    Entry { place, epoch: epoch.clone(), subscription, key, crashes: 0, taken_over: None, after: None, parcel },
+                );
+            }
+            return Taken::Kept;
+        };
+        self.counts.owned += 1;
+        let parcel = make();
+        if !self.calm && epoch.members.is_ordered(subscription) {
+            let channel = channel_key(channel);
+            let bytes = parcel.bytes();
+            let item = Item { channel, epoch: epoch.number, subscription, key, after: None, parcel, claim, crashes: 0, bytes };
+            let mut asked = HashMap::new();
+            let waits = self.held.has(channel) || !self.may_go(&item, &mut asked);
+            if waits && self.held.bytes() + bytes <= self.ring.max_bytes() {
+                self.held.push(item);
+                return Taken::Kept;
+            }
+            self.counts.hurried += u64::from(waits);
+            return Taken::Ours(Delivery { parcel: item.parcel, claim: item.claim, crashes: 0 });
+        }
+        Taken::Ours(Delivery { parcel, claim, crashes: 0 })
+    }
+
+    /// A message was received that is too large to be taken. Whether it is this replica's to count; it has its position all the same.
+    pub fn too_large(&mut self, subscription: usize, channel: &[u8]) -> bool {
+        // Its payload is unknown, so its channel decides, for all alike.
+        let Some((epoch, _, is_ours)) = self.whose(subscription, channel, &[]) else { return false };
+        // Finished as soon as it is counted: the claim is dropped.
+        let _ = self.progress.receive(epoch.members.class(subscription).mask, is_ours);
+        is_ours
+    }
+
+    fn whose(&self, subscription: usize, channel: &[u8], payload: &[u8]) -> Option<(Arc<Epoch>, u64, bool)> {
+        let epoch = self.current.as_ref().filter(|_| self.stage == Stage::Member)?;
+        let key = match epoch.members.is_ordered(subscription) {
+            true => channel_key(channel),
+            false => content_key(channel, payload),
+        };
+        let is_ours = epoch.members.class(subscription).owner(key) == Some(&self.id);
+        Some((epoch.clone(), key, is_ours))
+    }
+
+    /// A marker was received. Returns whether it changes anything for this replica.
+    pub fn marker(&mut self, marker: &Marker) -> bool {
+        let names = |named: &[Named]| named.iter().any(|member| member.id == self.id);
+        let (is_named, was_named) = (names(&marker.members), names(&marker.before));
+        // An old one that a stranger repeats counts for nothing.
+        if marker.epoch <= self.number {
+            return false;
+        }
+        let mut departed = marker.departed.iter().filter(|departed| departed.id == self.id);
+        let is_removed = match self.stage {
+            Stage::Left => departed.any(|departed| departed.how == Departure::Died),
+            Stage::Outside | Stage::Member => !is_named && departed.next().is_some(),
+            Stage::Expelled => false,
+        };
+        if is_removed {
+            self.expelled();
+            return true;
+        }
+        let was_member = self.stage == Stage::Member;
+        let is_new = self.current.is_none();
+        if matches!(self.stage, Stage::Left | Stage::Expelled) || (is_new && !is_named) {
+            return false;
+        }
+        if is_named && !was_member {
+            self.first = marker.epoch;
+        }
+        self.number = marker.epoch;
+        self.progress.begin(marker.epoch);
+        let before = self.current.as_ref().filter(|_| was_member).map(|epoch| epoch.members.clone());
+        let epoch = Arc::new(Epoch::new(marker, before, &self.own, &self.prints));
+        self.current = Some(epoch.clone());
+        self.calm = false;
+        if epoch.members.any_ordered() || self.unsettled.iter().any(|epoch| epoch.members.any_ordered()) {
+            self.unsettled.push(epoch.clone());
+        }
+        self.stage = match (is_named, was_named) {
+            (true, _) => Stage::Member,
+            (false, true) => Stage::Left,
+            // A group that has forgotten everything has begun anew. What it does not know goes on: the ring is needed still.
+            (false, false) => Stage::Outside,
+        };
+        marker.departed.iter().for_each(|departed| self.gone_with(departed, marker.epoch));
+        if self.stage == Stage::Left {
+            self.ring.clear();
+            self.progress.leave();
+        } else if !is_new {
+            marker.departed.iter().for_each(|departed| self.depart(departed, &epoch));
+        }
+        self.release();
+        true
+    }
+
+    /// Remembers who departed, for those who wait for it.
+    fn gone_with(&mut self, departed: &Departed, epoch: u64) {
+        let is_orphaning = departed.how != Departure::Final;
+        if is_orphaning {
+            self.orphaned = epoch;
+        }
+        *self.gone.entry(departed.id.clone()).or_default() |= is_orphaning;
+    }
+
+    /// Sees to what a member leaves behind.
+    fn depart(&mut self, departed: &Departed, now: &Arc<Epoch>) {
+        let Departed { id, how, report } = departed;
+        match how {
+            Departure::Cut => drop(self.reports.insert(id.clone(), report.clone())),
+            _ => drop(self.reports.remove(id)),
+        }
+        for mut entry in self.ring.orphans(id, *how, report) {
+            let class = entry.epoch.members.class(entry.subscription);
+            let heir = class.owner_among(entry.key, |id| now.members.ids().contains(id)).cloned();
+            match heir {
+                Some(heir) if heir == self.id => self.replay(entry),
+                Some(heir) => {
+                    entry.taken_over = Some(now.number);
+                    self.ring.push(&heir, entry);
+                }
+                // All who have it have departed.
+                None => {}
+            }
+        }
+    }
+
+    fn replay(&mut self, entry: Entry<T>) {
+        self.counts.replayed += 1;
+        let is_careful = entry.is_careful();
+        let claim = self.progress.take_over(entry.place.epoch, is_careful);
+        let Entry { place, epoch, subscription, key, crashes, after, parcel, .. } = entry;
+        if is_careful {
+            self.careful.waiting.push_back((place, key, Delivery { parcel, claim, crashes }));
+        } else if epoch.members.is_ordered(subscription) {
+            // Whose order counts has its channel for a key.
+            let bytes = parcel.bytes();
+            self.held.push(Item { channel: key, epoch: place.epoch, subscription, key, after, parcel, claim, crashes, bytes });
+        } else {
+            self.ready.push(Delivery { parcel, claim, crashes });
+        }
+    }
+
+    /// The script answered a call that told `sent`.
+    pub fn reply(&mut self, reply: &Reply, sent: &Report) {
+        if reply.standing == Standing::Unknown {
+            return self.expelled();
+        }
+        if reply.standing == Standing::Reborn {
+            return;
+        }
+        self.records.clone_from(&reply.records);
+        let others = reply.records.iter().filter(|record| record.id != self.id);
+        self.reports = others.map(|record| (record.id.clone(), record.report.clone())).collect();
+        self.replied = self.replied.max(reply.epoch);
+        for (id, report) in &self.reports {
+            self.ring.finished(id, report);
+        }
+        let unsettled = std::mem::take(&mut self.unsettled);
+        self.unsettled = unsettled.into_iter().filter(|epoch| !self.all_settled_before(epoch.number)).collect();
+        if self.unsettled.is_empty() {
+            self.gone.clear();
+        }
+        self.go_on_carefully(sent);
+        self.release();
+        self.calm = self.unsettled.is_empty() && self.held.len() == 0 && self.careful.is_empty() && self.stage == Stage::Member;
+    }
+
+    /// The next of those that are tried one after the other, when the last has ended and this one was named.
+    fn go_on_carefully(&mut self, sent: &Report) {
+        if self.careful.handed_out && self.progress.report().trying.is_none() {
+            (self.careful.trying, self.careful.handed_out) = (None, false);
+        }
+        if self.careful.trying.is_none()
+            && let Some((place, channel, _)) = self.careful.waiting.front()
+        {
+            self.careful.trying = Some((*place, *channel));
+            self.progress.set_trying(Some(*place));
+        }
+        if let Some((place, _)) = self.careful.trying
+            && !self.careful.handed_out
+            && sent.trying == Some(place)
+            && let Some((_, _, delivery)) = self.careful.waiting.pop_front()
+        {
+            self.careful.handed_out = true;
+            self.ready.push(delivery);
+        }
+    }
+
+    fn release(&mut self) {
+        if self.held.len() == 0 {
+            return;
+        }
+        let mut held = std::mem::take(&mut self.held);
+        let mut asked = HashMap::new();
+        let released = held.release(|item| self.may_go(item, &mut asked));
+        self.held = held;
+        self.ready.extend(released.into_iter().map(|Item { parcel, claim, crashes, .. }| Delivery { parcel, claim, crashes }));
+    }
+
+    /// Whether no earlier message of the same channel can be unfinished elsewhere. `asked` remembers what does not depend on
+    /// the message, by epoch.
+    ///
+    /// Nothing waits for what was published in a later epoch, so no two replicas wait for each other.
+    fn may_go(&self, item: &Item<T>, asked: &mut HashMap<u64, bool>) -> bool {
+        if self.careful.has(item.channel) {
+            return false;
+        }
+        if item.after.as_ref().and_then(|id| self.reports.get(id)).is_some_and(|report| !report.is_settled_before(item.epoch + 1)) {
+            return false;
+        }
+        let mut all_settled_before = |epoch| *asked.entry(epoch).or_insert_with(|| self.all_settled_before(epoch));
+        self.unsettled.iter().filter(|epoch| epoch.number <= item.epoch).all(|epoch| {
+            if self.replied < epoch.number {
+                return false;
+            }
+            // What was before this stay began is not known here, so everybody has to have settled it.
+            if epoch.number == self.first && !all_settled_before(epoch.number - 1) {
+                return false;
+            }
+            match epoch.before.class(item.subscription).owner(item.key) {
+                Some(id) if *id != self.id => match (self.gone.get(id), self.reports.get(id)) {
+                    (None, Some(report)) => report.is_settled_before(epoch.number),
+                    (Some(false), _) => true,
+                    // Others took over what it had, or a marker on its way says who does.
+                    _ => all_settled_before(epoch.number),
+                },
+                _ => true,
+            }
+        })
+    }
+
+    /// Whether everything published before this epoch is finished, by whoever had it at last.
+    fn all_settled_before(&self, epoch: u64) -> bool {
+        // Who has seen this marker counts all that it has taken over. One that has left sees no more markers.
+        let (is_current, seen) = match self.stage {
+            Stage::Left => (true, self.replied),
+            _ => (self.replied <= self.number, self.orphaned.max(self.first)),
+        };
+        let settled = |record: &Record| record.report.is_settled_before(epoch) && (record.is_cut || record.report.seen_epoch >= seen);
+        self.replied >= epoch && is_current && self.records.iter().all(|record| record.id == self.id || settled(record))
+    }
+
+    /// What is to be handled now, in the order it is to be.
+    pub fn take_ready(&mut self) -> Vec<Delivery<T>> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// The connection has lost its place in the order: nothing new is owned, and what was received goes on.
+    pub fn cut(&mut self) {
+        if matches!(self.stage, Stage::Outside | Stage::Member) {
+            // What it has seen stays in its report as it is: others need it.
+            self.stage = Stage::Left;
+            self.ring.clear();
+            self.progress.watch();
+        }
+    }
+
+    /// Others do what is unfinished: nothing that was not begun is begun any more.
+    pub fn expelled(&mut self) {
+        self.stage = Stage::Expelled;
+        self.progress.freeze();
+        self.ring.clear();
+        self.abandon();
+    }
+
+    /// Lets go what was not handed out. Returns how many messages that were.
+    pub fn abandon(&mut self) -> usize {
+        let held = self.held.clear().len() + self.careful.waiting.len() + self.ready.len();
+        self.careful.waiting.clear();
+        self.ready.clear();
+        held
+    }
+
+    /// Everything that was not handed out, to be handled at once: there is nobody to wait for.
+    pub fn hurry(&mut self) {
+        let held = self.held.clear();
+        self.ready.extend(held.into_iter().map(|Item { parcel, claim, crashes, .. }| Delivery { parcel, claim, crashes }));
+    }
+}

@@ -1,0 +1,111 @@
+//! Tells the group in Redis, again and again, that this replica lives and what it has finished, and hears the same of the others.
+
+use std::{sync::Arc, time::Duration};
+
+use spinredis_crds::Reason;
+use spinredis_sharing::script::{Call, Operation};
+use tokio::{
+    select,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    member::{Sharing, Told},
+    script::{Script, ScriptError},
+};
+use crate::dead_letters::link::Link;
+
+/// Between two calls there is at least this time, whatever wakes them: one for each message would be no use.
+const AT_LEAST: Duration = Duration::from_millis(2);
+/// A marker that the group has published is on its way for this many expiry times; after that it does not come.
+const MARKER_EXPIRIES: u32 = 5;
+
+/// Beats for as long as it is polled.
+pub async fn run(sharing: Arc<Sharing>, link: Link) {
+    let limits = sharing.settings.limits;
+    let script = Script::new(link, sharing.settings.place.clone(), limits.expiry);
+    let mut trouble: Option<Instant> = None;
+    loop {
+        let begun = Instant::now();
+        let told = sharing.told();
+        let mut failed = None;
+        for told in &told {
+            if let Err(error) = tell(&sharing, &script, told).await {
+                failed = Some(error);
+            }
+        }
+        match failed {
+            Some(error) => {
+                sharing.desk().failed_beats += 1;
+                let since = *trouble.get_or_insert(begun);
+                // One beat that fails costs nothing: only after the expiry time is the replica taken for dead.
+                report(&sharing, &error, since.elapsed() >= limits.expiry);
+            }
+            None if trouble.take().is_some() => tracing::info!("the group of replicas is reached again"),
+            None => {}
+        }
+        look_for_markers(&sharing);
+        let pause = pause(&sharing, limits.beat, !told.is_empty());
+        let wake = async {
+            sharing.wake.notified().await;
+            sleep_until(begun + AT_LEAST).await;
+        };
+        select! {
+            () = wake => {}
+            () = sleep_until(begun + pause) => {}
+        }
+    }
+}
+
+async fn tell(sharing: &Sharing, script: &Script, told: &Told) -> Result<(), ScriptError> {
+    let call = Call {
+        operation: told.operation,
+        id: &told.id,
+        expiry: sharing.settings.limits.expiry,
+        set: &told.set.0,
+        set_text: if told.operation == Operation::Join { &told.set.1 } else { "" },
+        report: &told.report,
+        birth: &told.birth,
+        epoch: told.epoch,
+        known: &told.known,
+    };
+    let sent = std::time::Instant::now();
+    let reply = script.call(&call).await?;
+    sharing.answered(&told.id, told.operation, (&told.report, sent), &reply);
+    Ok(())
+}
+
+/// Until the next beat: sooner while messages wait for what others tell.
+fn pause(sharing: &Sharing, beat: Duration, any: bool) -> Duration {
+    let desk = sharing.desk();
+    if any && desk.stays().any(|stay| stay.has_news(false)) {
+        // Something is to be told that was not there when this round began, or could not be told.
+        return beat / 8;
+    }
+    if desk.stays().any(|stay| stay.group.is_waiting()) { beat / 4 } else { beat }
+}
+
+fn report(sharing: &Sharing, error: &ScriptError, is_long: bool) {
+    let message = error.to_string();
+    let is_member = sharing.desk().current.as_ref().is_some_and(|stay| stay.lease.holds());
+    let problem = Some((error.reason(), message.clone()));
+    if (is_long || !is_member) && sharing.state().share_missing(problem) {
+        tracing::warn!("{message}");
+    }
+}
+
+/// Names what is wrong when the group's markers do not come on the connection that brings the messages.
+fn look_for_markers(sharing: &Sharing) {
+    let Some(since) = sharing.behind() else { return };
+    if since.elapsed() < sharing.settings.limits.expiry * MARKER_EXPIRIES {
+        return;
+    }
+    let channel = sharing.channel();
+    let message = format!(
+        "this replica is told of markers on the control channel {channel} that never come: the user may not be permitted to publish there \
+         (ACL SETUSER … &{channel} +publish +subscribe), or the address leads to different servers"
+    );
+    if sharing.state().share_missing(Some((Reason::RedisPermission, message.clone()))) {
+        tracing::warn!("{message}");
+    }
+}

@@ -1,0 +1,37 @@
+//! Replicas that share what is published on plain Redis channels: the edge of `runtime/sharing`, which has the protocol itself.
+//!
+//! | what | module |
+//! |---|---|
+//! | a message as it is kept, and what goes with one that is ours | [`parcel`] |
+//! | the right to begin what is ours, for as long as the group counts on us | [`lease`] |
+//! | the replica's present stay in the group and those before it | [`member`] |
+//! | tells the group in Redis that we live, and hears of the others | [`beats`] |
+//! | calls the script | `script` |
+//! | what metrics and `spinredis status` show | [`report`] |
+//!
+//! The receiver brings what Redis sends, in its order; beats come from the control thread. Both meet under one lock, and under
+//! it messages go into the queues, so that what is released by a beat cannot overtake what was received before.
+
+pub mod beats;
+pub mod lease;
+pub mod member;
+pub mod parcel;
+pub mod report;
+mod script;
+
+pub use member::{Desk, Sharing};
+pub use parcel::Owned;
+
+use spinredis_crds::sharing::SharingLimits;
+use spinredis_sharing::script::Place;
+
+/// How the replicas of an app share.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where their group is kept.
+    pub place: Place,
+    /// Beat, expiry and what is kept of others' messages.
+    pub limits: SharingLimits,
+    /// What the ids of this replica begin with: its pod.
+    pub replica: String,
+}

@@ -1,0 +1,113 @@
+//! What metrics and `spinredis status` show of a replica's part in its group.
+
+use spinredis_sharing::{
+    group::{Counts, Stage},
+    wire::SEEN_ALL,
+};
+
+use super::member::Sharing;
+use crate::report::{GroupReport, MemberReport};
+
+/// The numbers of one group, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// Whether this replica owns a share.
+    pub is_member: bool,
+    /// Number of the last marker.
+    pub epoch: u64,
+    /// Members that it named.
+    pub members: u64,
+    /// What happened.
+    pub counts: Counts,
+    /// Messages of others that are kept, in bytes.
+    pub ring_bytes: u64,
+    /// The bound of those.
+    pub ring_max_bytes: u64,
+    /// Messages of others that had to go before they were finished.
+    pub overflowed: u64,
+    /// Messages of its own that wait for others.
+    pub held: u64,
+    /// How often the group has removed this replica.
+    pub expulsions: u64,
+    /// How often it has lost its place in the order.
+    pub cuts: u64,
+    /// Messages on the control channel that are no markers.
+    pub ignored: u64,
+    /// Calls of the script that were answered.
+    pub beats: u64,
+    /// Calls that were not.
+    pub failed_beats: u64,
+}
+
+impl Sharing {
+    /// The numbers as of now.
+    pub fn numbers(&self) -> Numbers {
+        let desk = self.desk();
+        let (mut counts, mut overflowed, mut held) = (desk.past, desk.past_overflowed, 0);
+        for stay in desk.stays() {
+            let of = stay.group.counts();
+            counts.owned += of.owned;
+            counts.others += of.others;
+            counts.replayed += of.replayed;
+            counts.hurried += of.hurried;
+            overflowed += stay.group.ring().overflowed();
+            held += stay.group.held() as u64;
+        }
+        let current = desk.current.as_ref().map(|stay| &stay.group);
+        Numbers {
+            is_member: current.is_some_and(|group| group.stage() == Stage::Member),
+            epoch: current.map_or(0, |group| group.epoch()),
+            members: current.map_or(0, |group| group.members() as u64),
+            counts,
+            ring_bytes: current.map_or(0, |group| group.ring().bytes()),
+            ring_max_bytes: self.settings.limits.ring_bytes,
+            overflowed,
+            held,
+            expulsions: desk.expulsions,
+            cuts: desk.cuts,
+            ignored: desk.forged,
+            beats: desk.beats,
+            failed_beats: desk.failed_beats,
+        }
+    }
+
+    /// The group as this replica knows it, for a person.
+    pub fn report(&self) -> GroupReport {
+        let numbers = self.numbers();
+        let desk = self.desk();
+        let own: Vec<String> = desk.stays().map(|stay| stay.group.id().to_string()).collect();
+        let records = desk.current.iter().chain(&desk.former).map(|stay| stay.group.records()).find(|records| !records.is_empty());
+        let members = records.unwrap_or_default().iter().map(|record| {
+            let report = &record.report;
+            MemberReport {
+                id: record.id.to_string(),
+                is_self: own.iter().any(|id| **id == *record.id),
+                owns: record.is_member,
+                silent_ms: record.silent_ms,
+                epoch: if report.seen_epoch == SEEN_ALL { report.epoch } else { report.seen_epoch },
+                received: report.seen.values().sum(),
+                finished_epoch: report.epoch,
+                finished: report.finished.values().sum(),
+                replaying: report.replaying.is_some(),
+            }
+        });
+        GroupReport {
+            key: self.settings.place.key.clone(),
+            epoch: numbers.epoch,
+            member: numbers.is_member,
+            members: members.collect(),
+            owned: numbers.counts.owned,
+            others: numbers.counts.others,
+            replayed: numbers.counts.replayed,
+            hurried: numbers.counts.hurried,
+            held: numbers.held,
+            ring_bytes: numbers.ring_bytes,
+            ring_max_bytes: numbers.ring_max_bytes,
+            overflowed: numbers.overflowed,
+            expulsions: numbers.expulsions,
+            cuts: numbers.cuts,
+            ignored: numbers.ignored,
+            failed_beats: numbers.failed_beats,
+        }
+    }
+}

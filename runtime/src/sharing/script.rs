@@ -1,0 +1,113 @@
+//! Calls the script that changes the group: by its name, and with its text when the server does not know it (any more).
+
+use std::time::Duration;
+
+use redis::cmd;
+use spinredis_crds::Reason;
+use spinredis_sharing::{
+    script::{Call, Place, TEXT},
+    wire::Reply,
+};
+use tokio::time::timeout;
+
+use crate::dead_letters::link::{Link, LinkError};
+
+/// Why the group did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ScriptError {
+    /// The script could not be run.
+    #[error("the group of replicas that share messages cannot be reached: {0}")]
+    Link(#[from] LinkError),
+    /// A permission is missing.
+    #[error(
+        "{server} does not permit what replicas need to share messages ({error}): permit it for this user (ACL SETUSER … ~{key} &{channel} \
+         +eval +evalsha +time +info +hgetall +hset +hdel +del +pexpire +publish +subscribe), or set delivery: EachReplica"
+    )]
+    Permission {
+        /// The server.
+        server: String,
+        /// Redis's own words.
+        error: String,
+        /// The group's key.
+        key: String,
+        /// Its channel.
+        channel: String,
+    },
+    /// No answer in time.
+    #[error("{server} did not answer within {patience:?}: others may take this replica for dead meanwhile")]
+    Silent {
+        /// The server.
+        server: String,
+        /// How long was waited.
+        patience: Duration,
+    },
+    /// What came is no answer of the script.
+    #[error("{0} answered what the script never says: does something else use the key {1}?")]
+    NoAnswer(String, String),
+}
+
+impl ScriptError {
+    /// The reason in the app's status.
+    pub fn reason(&self) -> Reason {
+        match self {
+            ScriptError::Permission { .. } => Reason::RedisPermission,
+            ScriptError::Link(LinkError::Auth { .. }) => Reason::RedisAuthFailed,
+            _ => Reason::RedisUnreachable,
+        }
+    }
+}
+
+/// The script of one group.
+pub struct Script {
+    link: Link,
+    place: Place,
+    /// Its SHA-1.
+    name: String,
+    patience: Duration,
+}
+
+impl Script {
+    /// On a server of the app. An answer is waited for no longer than it is of use.
+    pub fn new(link: Link, place: Place, patience: Duration) -> Self {
+        Self { link, place, name: spinredis_sharing::script::name(), patience }
+    }
+
+    /// Runs it once. An answer that does not come leaves open whether it ran; all it does may be done twice.
+    pub async fn call(&self, call: &Call<'_>) -> Result<Reply, ScriptError> {
+        let arguments = call.arguments(&self.place);
+        let text: String = match self.run("EVALSHA", &self.name, &arguments).await {
+            Err(ScriptError::Link(LinkError::Redis(error))) if error.code() == Some("NOSCRIPT") => {
+                self.run("EVAL", TEXT, &arguments).await?
+            }
+            other => other?,
+        };
+        Reply::parse(&text).ok_or_else(|| ScriptError::NoAnswer(self.link.server(), self.place.key.clone()))
+    }
+
+    async fn run(&self, command: &str, script: &str, arguments: &[String]) -> Result<String, ScriptError> {
+        let mut command = cmd(command);
+        command.arg(script).arg(1).arg(&self.place.key).arg(arguments);
+        match timeout(self.patience, self.link.query(&command)).await {
+            Ok(Ok(text)) => Ok(text),
+            Ok(Err(LinkError::Redis(error))) if is_permission(&error) => Err(ScriptError::Permission {
+                server: self.link.server(),
+                error: error.to_string(),
+                key: self.place.key.clone(),
+                channel: self.place.channel.clone(),
+            }),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => {
+                self.link.forget().await;
+                Err(ScriptError::Silent { server: self.link.server(), patience: self.patience })
+            }
+        }
+    }
+}
+
+/// Redis says it at the command, or, of a command inside the script, in the script's error.
+fn is_permission(error: &redis::RedisError) -> bool {
+    error.code() == Some("NOPERM")
+        || error
+            .detail()
+            .is_some_and(|detail| detail.contains("NOPERM") || detail.contains("No permissions") || detail.contains("ACL failure"))
+}

@@ -1,0 +1,115 @@
+//! Replicas that die, stop and come back: nothing is lost, and what is handled twice is within bounds and counted.
+
+use std::time::Duration;
+
+use serde_json::json;
+use spinredis_tests::{redis::Redis, wait::eventually};
+
+use super::replicas::{Replicas, let_it_run, load, shared};
+
+const RATE: u32 = 2_000;
+/// The defaults.
+const BEAT: Duration = Duration::from_millis(200);
+
+#[test]
+fn a_replica_that_is_killed_loses_nothing_and_repeats_no_more_than_since_its_last_word() {
+    let redis = Redis::start();
+    let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 8})));
+    let pods = replicas.add(3);
+    let load = load(&redis, RATE, 1);
+    let_it_run(Duration::from_secs(1));
+    replicas.kill(&pods[0]);
+    let_it_run(Duration::from_secs(2));
+    let published = load.finish().messages;
+    let accounts = replicas.accounts(published);
+    // A third of what comes in a beat and while it was being told, on a machine that is busy.
+    let most = f64::from(RATE) * BEAT.as_secs_f64() * 3.0;
+    assert!((accounts.twice.len() as f64) < most, "{accounts}");
+    let replayed = replicas.sum("spinredis_sharing_replayed_total");
+    assert!(replayed > 0.0 && replayed >= accounts.twice.len() as f64, "{replayed} replayed, {accounts}");
+}
+
+#[test]
+fn a_replica_that_stood_still_begins_nothing_that_others_have_taken_over() {
+    let redis = Redis::start();
+    let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 4})));
+    let pods = replicas.add(3);
+    let load = load(&redis, RATE, 1);
+    let_it_run(Duration::from_secs(1));
+    replicas.signal(&pods[0], "STOP");
+    let_it_run(Duration::from_secs(3));
+    replicas.signal(&pods[0], "CONT");
+    replicas.get(&pods[0]).wait_for_message("this replica was silent for too long");
+    replicas.get(&pods[0]).ready();
+    let_it_run(Duration::from_secs(1));
+    let published = load.finish().messages;
+    let accounts = replicas.accounts(published);
+    assert!(accounts.twice.len() < (f64::from(RATE) * BEAT.as_secs_f64() * 3.0) as usize, "{accounts}");
+    assert!(replicas.sum("spinredis_sharing_expulsions_total") >= 1.0);
+}
+
+#[test]
+fn a_connection_that_is_cut_costs_nothing() {
+    let redis = Redis::start();
+    let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 8})));
+    let pods = replicas.add(3);
+    let load = load(&redis, RATE, 1);
+    let_it_run(Duration::from_secs(1));
+    let clients: String = redis.command(&["CLIENT", "LIST", "TYPE", "pubsub"]);
+    let line = clients.lines().find(|line| line.contains(&format!("/{} ", pods[0]))).unwrap();
+    let id = line.split(' ').find_map(|word| word.strip_prefix("id=")).unwrap();
+    redis.command::<u64>(&["CLIENT", "KILL", "ID", id]);
+    eventually("it has come back", || match replicas.get(&pods[0]).metric("spinredis_sharing_cuts_total", &[]) {
+        0.0 => Err("it was not cut".to_owned()),
+        _ => Ok(()),
+    });
+    replicas.get(&pods[0]).ready();
+    let_it_run(Duration::from_secs(1));
+    let published = load.finish().messages;
+    replicas.accounts(published).assert_exact();
+}
+
+#[test]
+fn a_message_that_kills_whoever_handles_it_becomes_a_dead_letter_and_the_others_do_not() {
+    const PATIENCE: usize = 12;
+    let redis = Redis::start();
+    let more = json!({"concurrency": 4, "retry": {"maxAttempts": 3}, "deadLetter": {"stream": "dead"}});
+    let mut replicas = Replicas::of(&shared(redis.trigger(), more));
+    replicas.add(2);
+    // It takes long enough to be seen in hand; whoever has it is killed, as if it had brought the process down.
+    redis.publish("c.poison", "V9999 poison");
+    redis.publish_all("c.good", (0..50).map(|number| format!("W0005 {number}")));
+    let mut killed = 0;
+    for _ in 0..PATIENCE {
+        let holder = eventually("somebody has the message in hand, or it is a dead letter", || {
+            if !redis.stream("dead").is_empty() {
+                return Ok(None);
+            }
+            let lines = replicas.holders();
+            lines.into_iter().next().map(Some).ok_or_else(|| format!("nobody has it\n{}", replicas.logs()))
+        });
+        let Some(holder) = holder else { break };
+        replicas.kill(&holder);
+        killed += 1;
+        replicas.add(1);
+    }
+    assert_eq!(killed, 3, "{}", replicas.logs());
+    let letters = redis.stream("dead");
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!((letters[0]["payload"].as_slice(), letters[0]["reason"].as_slice()), (&b"V9999 poison"[..], &b"crash"[..]));
+    let accounts = replicas.accounts(50);
+    assert!(accounts.lost.is_empty(), "{accounts}");
+}
+
+impl Replicas {
+    /// The pods that have something in hand on the poisoned channel, once nothing else is.
+    fn holders(&self) -> Vec<String> {
+        let all = self.pods();
+        all.into_iter()
+            .filter(|pod| {
+                self.get(pod).metric("spinredis_messages_in_flight", &[]) == 1.0
+                    && self.get(pod).metric("spinredis_messages_queued", &[]) == 0.0
+            })
+            .collect()
+    }
+}

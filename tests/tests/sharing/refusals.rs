@@ -1,0 +1,63 @@
+//! What cannot be: said in a sentence, in log and status, with what to do.
+
+use serde_json::{Value, json};
+use spinredis_tests::redis::Redis;
+
+use super::replicas::{Replicas, shared};
+
+fn trigger_as(redis: &Redis, user: &str) -> Value {
+    let address = redis.address().replace("redis://", &format!("redis://{user}:secret@"));
+    json!({"address": address})
+}
+
+/// A Redis where `anna` has these rights beside her password, and a replica that signs in as her.
+fn replica_with(rights: &str) -> (Redis, Replicas, String) {
+    let redis = Redis::builder().line(&format!("user anna on >secret {rights}")).start();
+    let mut replicas = Replicas::of(&shared(trigger_as(&redis, "anna"), json!({})));
+    let pod = replicas.start(1).remove(0);
+    (redis, replicas, pod)
+}
+
+#[test]
+fn a_user_with_the_rights_that_the_docs_name_can_share() {
+    let rights = "resetchannels &c.* ~spinredis:tests/app:* &spinredis:tests/app:* -@all +ping +info +client|setname +subscribe +psubscribe \
+                  +unsubscribe +punsubscribe +quit +eval +evalsha +time +hgetall +hset +hdel +del +pexpire +publish";
+    let (redis, mut replicas, pod) = replica_with(rights);
+    replicas.get(&pod).ready();
+    replicas.add(1);
+    redis.publish_all("c.one", (0..100).map(|number| number.to_string()));
+    replicas.accounts(100).assert_exact();
+}
+
+#[test]
+fn a_user_who_may_not_run_the_script_is_told_what_to_permit() {
+    let (_redis, replicas, pod) = replica_with("allchannels -@all +@connection +@pubsub +info");
+    let message = replicas.get(&pod).wait_for_reason("RedisPermission");
+    assert!(message.contains("+evalsha") && message.contains("~spinredis:tests/app:group"), "{message}");
+}
+
+#[test]
+fn a_user_who_may_not_hear_the_control_channel_is_told_what_to_permit() {
+    let (_redis, replicas, pod) = replica_with("resetchannels &c.* allkeys +@all");
+    let message = replicas.get(&pod).wait_for_reason("RedisPermission");
+    assert!(message.contains("&spinredis:tests/app:group"), "{message}");
+}
+
+#[test]
+fn a_cluster_is_refused_with_the_reason() {
+    let redis = Redis::builder().line("cluster-enabled yes").start();
+    let mut replicas = Replicas::of(&shared(redis.trigger(), json!({})));
+    let pod = replicas.start(1).remove(0);
+    let message = replicas.get(&pod).wait_for_reason("RedisUnreachable");
+    assert!(message.contains("Redis Cluster") && message.contains("EachReplica"), "{message}");
+}
+
+#[test]
+fn a_replica_without_a_key_to_sign_with_does_not_start() {
+    let redis = Redis::start();
+    let mut replicas = Replicas::of(&shared(redis.trigger(), json!({})));
+    let (_, mut command) = replicas.command();
+    let mut runtime = spinredis_tests::runtime::Runtime::start(command.env_remove("SPINREDIS_GROUP_KEY"));
+    assert_eq!(runtime.wait(), 1);
+    assert!(runtime.log().contains("SPINREDIS_GROUP_KEY is not set"), "{}", runtime.log());
+}

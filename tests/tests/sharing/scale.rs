@@ -1,0 +1,77 @@
+//! Replicas come and go while messages do: none is lost, none is handled twice, and channels keep their order.
+
+use std::time::Duration;
+
+use serde_json::json;
+use spinredis_tests::redis::Redis;
+
+use super::replicas::{Replicas, assert_in_order, let_it_run, load, shared};
+
+/// Messages in a second.
+const RATE: u32 = 2_000;
+
+#[test]
+fn one_replica_becomes_five_and_then_two_and_each_message_is_handled_once_in_its_order() {
+    let redis = Redis::start();
+    let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 8})));
+    replicas.add(1);
+    let load = load(&redis, RATE, 1);
+    let_it_run(Duration::from_secs(1));
+    let more = replicas.add(4);
+    let_it_run(Duration::from_secs(1));
+    replicas.stop(&more[..3]);
+    let_it_run(Duration::from_secs(1));
+    let published = load.finish().messages;
+    replicas.accounts(published).assert_exact();
+    assert_in_order(&replicas.handled());
+    assert_eq!(replicas.sum("spinredis_sharing_replayed_total"), 0.0);
+    let shares: Vec<f64> = replicas.all().map(|replica| replica.metric("spinredis_messages_handled_total", &[])).collect();
+    assert!(shares.iter().all(|share| *share > 0.0), "{shares:?}");
+}
+
+#[test]
+fn messages_without_an_order_are_split_within_one_channel() {
+    let redis = Redis::start();
+    let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 4, "ordering": "None"})));
+    replicas.add(3);
+    redis.publish_all("c.one", (0..3_000).map(|number| format!("{number}")));
+    replicas.accounts(3_000).assert_exact();
+    for replica in replicas.all() {
+        let share = replica.metric("spinredis_messages_handled_total", &[]);
+        assert!((800.0..1200.0).contains(&share), "{share} of 3000");
+    }
+}
+
+#[test]
+fn a_rollout_with_other_channels_loses_nothing_of_those_that_stay() {
+    let redis = Redis::start();
+    let old = shared(redis.trigger(), json!({"patterns": ["c.*", "old.*"], "concurrency": 8}));
+    let new = shared(redis.trigger(), json!({"patterns": ["c.*", "new.*"], "concurrency": 8}));
+    let mut replicas = Replicas::of(&old);
+    let mut before = replicas.add(3);
+    let load = load(&redis, RATE, 1);
+    replicas.edit(&new);
+    while let Some(pod) = before.pop() {
+        replicas.add(1);
+        replicas.stop(&[pod]);
+    }
+    let_it_run(Duration::from_millis(500));
+    let published = load.finish().messages;
+    replicas.accounts(published).assert_exact();
+    assert_in_order(&replicas.handled());
+}
+
+#[test]
+fn a_stop_hands_over_what_there_is_no_time_for() {
+    let redis = Redis::start();
+    let mut manifest = shared(redis.trigger(), json!({"concurrency": 1, "ordering": "None"}));
+    manifest["spec"]["drain"] = json!("1s");
+    let mut replicas = Replicas::of(&manifest);
+    let first = replicas.add(2).remove(0);
+    redis.publish_all("c.one", (0..40).map(|number| format!("W0200 {number}")));
+    replicas.stop(&[first]);
+    let accounts = replicas.accounts(40);
+    // The one that was in hand when the time was up.
+    assert!(accounts.twice.len() <= 1, "{accounts}");
+    assert!(replicas.sum("spinredis_sharing_replayed_total") > 0.0);
+}
