@@ -19,7 +19,7 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     core::PartialObjectMeta,
     runtime::{
-        Config, Controller, WatchStreamExt,
+        Config, Controller,
         controller::{self, Action},
         reflector::{self, ObjectRef, Store},
         watcher,

@@ -67,10 +67,9 @@ impl<K: Kept> Store<K> {
                 if let Some(listed) = &mut watch.listed {
                     listed.insert(key.clone());
                 }
-                if !watch.written.contains(&key) {
-                    store.objects.remove(&key);
-                }
-                return News { is_new: store.put(object.clone()), gone: Vec::new() };
+                let is_newest = !watch.written.contains(&key);
+                let is_new = if is_newest { store.set(object.clone()) } else { store.put(object.clone()) };
+                return News { is_new, gone: Vec::new() };
             }
             // What the list lacks is gone. What was written since then comes by the watch that begins now.
             Event::InitDone => {
@@ -99,13 +98,14 @@ impl<K: Kept> Store<K> {
         match store.watches.get_mut(&scope) {
             Some(Watch { listed: Some(_), written, .. }) => {
                 if written.insert(object.key()) {
-                    store.objects.remove(&object.key());
+                    store.set(object);
+                } else {
+                    store.put(object);
                 }
-                store.put(object);
             }
             // A watch that is ahead of the answer knows better: it may have said since that the object is gone.
             Some(watch) if object.version() <= watch.shown => {}
-            _ => store.put(object),
+            _ => drop(store.put(object)),
         }
     }
 
@@ -157,16 +157,23 @@ impl<K: Kept> Objects<K> {
     /// Keeps an object unless a newer one is kept. Gives whether that changes anything that is read of it.
     fn put(&mut self, object: Stored<K>) -> bool {
         match self.objects.entry(object.key()) {
+            Entry::Occupied(kept) if kept.get().version() > object.version() => false,
+            _ => self.set(object),
+        }
+    }
+
+    /// Keeps this, whatever was kept; gives whether it says anything new.
+    fn set(&mut self, object: Stored<K>) -> bool {
+        match self.objects.entry(object.key()) {
             Entry::Vacant(free) => {
                 free.insert(object);
                 true
             }
-            Entry::Occupied(mut kept) if kept.get().version() <= object.version() => {
+            Entry::Occupied(mut kept) => {
                 let is_new = !kept.get().says_the_same_as(&object);
                 kept.insert(object);
                 is_new
             }
-            Entry::Occupied(_) => false,
         }
     }
 

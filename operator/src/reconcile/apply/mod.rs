@@ -159,7 +159,7 @@ pub async fn apply(app: &Validated, children: Children, circumstances: Circumsta
         debug_assert!(admitted, "a Deployment that is not there yet rolls nothing");
         if let Some(deployment) = new::make(&config_maps, &deployments).await? {
             context.pace.made(Instant::now());
-            return Ok(Applied { deployment, widened, waits: false });
+            return Ok(Applied { deployment, widened, waits: false, has_remains: false });
         }
     }
     // All before any is written: an app whose name is taken leaves nothing behind.
