@@ -345,9 +345,11 @@ impl<T: Parcel> Group<T> {
         }
         for mut entry in self.ring.orphans(id, *how, report) {
             let class = entry.epoch.members.class(entry.subscription);
-            let heir = class.owner_among(entry.key, |id| now.members.ids().contains(id)).cloned();
+            let have_it = |id: &Id| now.members.ids().contains(id);
+            let heir = class.owner_among(entry.key, have_it).cloned();
+            let is_last = entry.crashes > 0 && class.members.iter().filter(|member| have_it(&member.id)).count() == 1;
             match heir {
-                Some(heir) if heir == self.id => self.replay(entry),
+                Some(heir) if heir == self.id => self.replay(entry, is_last),
                 Some(heir) => {
                     entry.taken_over = Some(now.number);
                     self.ring.push(&heir, entry);
@@ -358,10 +360,10 @@ impl<T: Parcel> Group<T> {
         }
     }
 
-    fn replay(&mut self, entry: Entry<T>) {
+    fn replay(&mut self, entry: Entry<T>, is_last: bool) {
         self.counts.replayed += 1;
         let is_careful = entry.is_careful();
-        let claim = self.progress.take_over(entry.place.epoch, is_careful);
+        let claim = self.progress.take_over(entry.place.epoch, is_careful, is_last);
         let Entry { place, epoch, subscription, key, crashes, after, parcel, .. } = entry;
         if is_careful {
             self.careful.waiting.push_back((place, key, Delivery { parcel, claim, crashes }));

@@ -74,13 +74,18 @@ enum Kind {
     /// Received as its owner.
     Own(Place),
     /// Taken over, of this epoch.
-    Replay { epoch: u64, careful: bool },
+    Replay { epoch: u64, careful: bool, is_last: bool },
 }
 
 impl Claim {
     /// Whether somebody else had owned the message before.
     pub fn is_replay(&self) -> bool {
         matches!(self.kind, Kind::Replay { .. })
+    }
+
+    /// Whether an owner died with the message and nobody but this replica has it any more.
+    pub fn is_last(&self) -> bool {
+        matches!(self.kind, Kind::Replay { is_last: true, .. })
     }
 }
 
@@ -125,12 +130,12 @@ impl Progress {
     }
 
     /// Takes a message of this epoch over that somebody else had owned.
-    pub(crate) fn take_over(self: &Arc<Self>, epoch: u64, careful: bool) -> Claim {
+    pub(crate) fn take_over(self: &Arc<Self>, epoch: u64, careful: bool, is_last: bool) -> Claim {
         let mut inner = self.inner();
         *inner.replays.entry(epoch).or_default() += 1;
         inner.unfinished += 1;
         drop(inner);
-        Claim { progress: self.clone(), kind: Kind::Replay { epoch, careful } }
+        Claim { progress: self.clone(), kind: Kind::Replay { epoch, careful, is_last } }
     }
 
     /// From now on the report says that this message is about to be tried; `None`: that none is.
@@ -146,7 +151,7 @@ impl Progress {
         inner.unfinished = inner.unfinished.saturating_sub(1);
         match kind {
             Kind::Own(place) => inner.finish(place),
-            Kind::Replay { epoch, careful } => {
+            Kind::Replay { epoch, careful, .. } => {
                 if let Entry::Occupied(mut left) = inner.replays.entry(epoch) {
                     *left.get_mut() -= 1;
                     if *left.get() == 0 {
@@ -264,7 +269,7 @@ mod tests {
     fn what_is_taken_over_counts_where_it_was_published() {
         let progress = Arc::new(Progress::default());
         progress.begin(7);
-        let (late, early) = (progress.take_over(6, false), progress.take_over(4, false));
+        let (late, early) = (progress.take_over(6, false, false), progress.take_over(4, false, false));
         let told = |progress: &Progress| (progress.report().epoch, progress.report().replaying);
         assert_eq!(told(&progress), (7, Some(4)));
         drop(early);

@@ -8,6 +8,7 @@
 //! | what an error of Redis means for a stream, in a sentence | [`trouble`] |
 //! | letters that wait to be written, bounded | [`waiting`] |
 //! | writes them, and tries again | [`writer`] |
+//! | leaves a letter before the message is tried | [`advance`] |
 //! | takes entries back and hands them to their component | [`redrive`] |
 //! | what a person does with a stream | [`archive`] |
 //!
@@ -15,6 +16,7 @@
 //! memory, and a process that is killed takes it along. A letter may be in the stream twice when a connection breaks after
 //! Redis has written it and before it has said so; that is the price of not losing it.
 
+pub mod advance;
 pub mod archive;
 pub mod entry;
 mod group;

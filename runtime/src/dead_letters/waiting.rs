@@ -16,7 +16,7 @@ pub struct Letter {
     /// Of a message that had been a dead letter before.
     pub receipt: Option<Arc<Receipt>>,
     /// Of a message that this replica owns among others.
-    pub owned: Option<Arc<Owned>>,
+    pub _owned: Option<Arc<Owned>>,
 }
 
 /// The letters of one component. Those that are being written count until [`written`](Waiting::written) or

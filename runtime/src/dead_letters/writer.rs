@@ -121,7 +121,7 @@ impl DeadLetters {
     pub fn push(&self, entry: Entry, receipt: Option<Arc<Receipt>>, owned: Option<Arc<Owned>>) {
         let lost = {
             let mut state = self.state();
-            let lost = state.waiting.push(Letter { entry: Arc::new(entry), receipt, owned });
+            let lost = state.waiting.push(Letter { entry: Arc::new(entry), receipt, _owned: owned });
             self.count_lost(&mut state, &lost);
             lost
         };
@@ -251,7 +251,7 @@ impl DeadLetters {
         Err(trouble)
     }
 
-    fn command(&self, entry: &Entry) -> Cmd {
+    pub(super) fn command(&self, entry: &Entry) -> Cmd {
         let Place { stream, max_length, .. } = &self.place;
         let mut command = cmd("XADD");
         command.arg(stream).arg("MAXLEN").arg(if *max_length <= EXACT_LENGTH { "=" } else { "~" }).arg(*max_length).arg("*");

@@ -22,6 +22,7 @@ pub use recent::{FailedAttempt, RecentFailures};
 use crate::{
     call::{self, Failure, FailureKind, Handler},
     dead_letters::{
+        advance::Advance,
         redrive::{Receipt, Redriven},
         writer::DeadLetters,
     },
@@ -187,7 +188,14 @@ impl<H: Handle> Dispatcher<H> {
         });
         let result = match self.blame(&message) {
             Some(failure) => Err(failure),
-            None => self.handler.call(&self.for_guest(&message, attempt)).await,
+            None => {
+                let advance = self.leave_in_advance(&message).await;
+                let result = self.handler.call(&self.for_guest(&message, attempt)).await;
+                if let (Some(advance), Some(dead_letters)) = (advance, &self.dead_letters) {
+                    dead_letters.take_back(advance).await;
+                }
+                result
+            }
         };
         let took = started.elapsed();
         self.times.handler.observe(took);
@@ -217,6 +225,15 @@ impl<H: Handle> Dispatcher<H> {
             _ => {}
         }
         next
+    }
+
+    /// Of a message that a replica died with and that no other has any more.
+    async fn leave_in_advance(&self, message: &Message) -> Option<Advance> {
+        let dead_letters = self.dead_letters.as_ref().filter(|_| message.owned.as_ref().is_some_and(|owned| owned.is_last()))?;
+        let error = format!("{} replicas ended while they may have handled it, and this one after them", message.crashes);
+        let (app, component) = (&self.app, self.queue.component());
+        let entry = letter::entry(app, component, self.pattern(message), message, message.crashes, FailureKind::Crash.as_str(), error);
+        dead_letters.leave_in_advance(&entry).await
     }
 
     /// Of a message with which too many replicas died: it is not tried again.

@@ -64,6 +64,11 @@ impl Owned {
         self.progress.is_frozen()
     }
 
+    /// Whether a replica died with it and no other has it any more: if this one dies too, it is gone.
+    pub fn is_last(&self) -> bool {
+        self.claim.is_last()
+    }
+
     /// Whether somebody else owned it before.
     pub fn is_replay(&self) -> bool {
         self.claim.is_replay()

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write};
 use crate::{
     commands::text::{shown, span, table, utc},
     dispatch::FailedAttempt,
-    report::{ComponentReport, DeadLettersReport, Report, ServerReport, SubscriptionStanding},
+    report::{ComponentReport, DeadLettersReport, GroupReport, MemberReport, Report, ServerReport, SubscriptionStanding},
 };
 
 /// Characters of a name, an address or a channel.
@@ -50,6 +50,9 @@ fn server(text: &mut String, server: &ServerReport, now: u64) {
         let times = counted(server.reconnects, "time");
         let _ = writeln!(text, "         lost {times}, {:.1} s without all subscriptions", server.outage_seconds);
     }
+    if let Some(group) = &server.group {
+        self::group(text, group);
+    }
     let mut told = 0;
     for subscription in &server.subscriptions {
         let (well, state) = match subscription.state {
@@ -68,6 +71,50 @@ fn server(text: &mut String, server: &ServerReport, now: u64) {
     if server.wanted > told {
         let _ = writeln!(text, "         {} channels and patterns in all; -o json names more", server.wanted);
     }
+}
+
+/// The replicas that share the server's messages, and how far each has come.
+fn group(text: &mut String, group: &GroupReport) {
+    let share = if group.member { "owns a share" } else { "owns no share now" };
+    let _ = writeln!(text, "         {share}: {} messages owned, {} of others; epoch {}", group.owned, group.others, group.epoch);
+    let (bytes, max) = (group.ring_bytes, group.ring_max_bytes);
+    let _ = writeln!(text, "         ring: {bytes} of {max} bytes, {} waiting for another replica", group.held);
+    let events = [
+        (group.replayed, "taken over"),
+        (group.overflowed, "no longer kept"),
+        (group.hurried, "out of order"),
+        (group.expulsions, "times taken for dead"),
+        (group.cuts, "times cut off"),
+        (group.ignored, "strange markers"),
+        (group.failed_beats, "failed beats"),
+    ];
+    let events: Vec<String> = events.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if !events.is_empty() {
+        let _ = writeln!(text, "         {}", events.join(", "));
+    }
+    let rows: Vec<Vec<String>> = group.members.iter().map(member).collect();
+    for line in table(&MEMBER_HEADINGS, rows.iter().map(Vec::as_slice)).lines() {
+        let _ = writeln!(text, "         {line}");
+    }
+}
+
+const MEMBER_HEADINGS: [&str; 5] = ["REPLICA", "STATE", "RECEIVED", "FINISHED", "LAST BEAT"];
+
+/// Positions are epoch and number; of the members those count that have seen the same marker.
+fn member(member: &MemberReport) -> Vec<String> {
+    let state = match (member.owns, member.replaying) {
+        (true, false) => "member",
+        (true, true) => "taking over",
+        (false, _) => "finishing",
+    };
+    let name = shown(&member.id, WIDTH);
+    vec![
+        if member.is_self { format!("{name} (this)") } else { name },
+        state.to_owned(),
+        format!("{}/{}", member.epoch, member.received),
+        format!("{}/{}", member.finished_epoch, member.finished),
+        format!("{} ms", member.silent_ms),
+    ]
 }
 
 const HEADINGS: [&str; 9] = ["COMPONENT", "RECEIVED", "HANDLED", "FAILED", "DROPPED", "QUEUED", "RETRYING", "IN FLIGHT", "OLDEST"];
@@ -209,6 +256,7 @@ mod tests {
                     subscription("secret.*", SubscriptionStanding::Refused, Some("NOPERM")),
                     subscription("orders", SubscriptionStanding::Subscribed, None),
                 ],
+                group: None,
             }],
             components: vec![component],
         }
@@ -235,6 +283,40 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "`{line}` is not in:\n{text}");
         }
         assert!(!text.contains('\x1b') && !text.contains("in all"), "{text}");
+    }
+
+    #[test]
+    fn the_replicas_that_share_messages_are_named_with_their_positions() {
+        let mut report = report();
+        let member = |id: &str, is_self| MemberReport {
+            id: id.to_owned(),
+            is_self,
+            owns: true,
+            silent_ms: 40,
+            epoch: 7,
+            received: 90,
+            finished_epoch: 7,
+            finished: 88,
+            replaying: false,
+        };
+        report.servers[0].group = Some(GroupReport {
+            epoch: 7,
+            member: true,
+            members: vec![member("shop-a.1", true), member("shop-b.2", false)],
+            owned: 45,
+            others: 45,
+            replayed: 3,
+            ..GroupReport::default()
+        });
+        let text = text(&report);
+        for line in [
+            "         owns a share: 45 messages owned, 45 of others; epoch 7",
+            "         3 taken over",
+            "         REPLICA          STATE   RECEIVED  FINISHED  LAST BEAT",
+            "         shop-a.1 (this)  member  7/90      7/88      40 ms",
+        ] {
+            assert!(text.lines().any(|found| found == line), "`{line}` is not in:\n{text}");
+        }
     }
 
     #[test]

@@ -40,6 +40,7 @@ fn metrics(components: Vec<Component>) -> Metrics {
     Metrics::new(Sources {
         components,
         connections: Box::new(connections),
+        groups: Box::new(Vec::new),
         process: Box::new(|| Process { log_lines_dropped: 4, spans_dropped: 5 }),
     })
 }

@@ -1,0 +1,37 @@
+//! A dead letter in advance: of a message that one replica died with and that only this one still has. Should it bring this one down
+//! as well, its letter is there; else it is taken back when the message has had its end.
+
+use redis::cmd;
+
+use super::{entry::Entry, writer::DeadLetters};
+
+/// A letter that was left in advance: its id in the stream.
+pub struct Advance(String);
+
+impl DeadLetters {
+    /// Leaves a letter and waits until it is written. `None` when it could not be: the message is handled all the same, and a second
+    /// crash would lose it.
+    pub async fn leave_in_advance(&self, entry: &Entry) -> Option<Advance> {
+        let place = self.place();
+        match place.link.query(&self.command(entry)).await {
+            Ok(id) => Some(Advance(id)),
+            Err(error) => {
+                tracing::warn!(
+                    app = %place.app, component = %place.component, channel = %entry.channel,
+                    "a message that a replica died with is handled without a dead letter in advance: {error}"
+                );
+                None
+            }
+        }
+    }
+
+    /// Takes a letter back: its message has had its end. What cannot be taken back is a letter of a message that was handled, which is
+    /// better than none of one that was not.
+    pub async fn take_back(&self, Advance(id): Advance) {
+        let place = self.place();
+        let deleted: Result<u64, _> = place.link.query(cmd("XDEL").arg(&place.stream).arg(&id)).await;
+        if let Err(error) = deleted {
+            tracing::warn!(app = %place.app, component = %place.component, id, "a dead letter of a handled message cannot be taken back: {error}");
+        }
+    }
+}
