@@ -20,9 +20,15 @@
 --            final   everything it owned is finished
 --            gave    it stops; others do what its report says that it has not finished
 -- Returns  "known|unknown|reborn <birth> <epoch>", then a line for each record: "<id> <in|out|cut|lost> <ms since its beat> <report>"
+
+-- A number that is one: what a stranger wrote must not become infinite, or no number at all, for everybody.
+local function whole(text)
+  return text and #text <= 15 and string.match(text, '^%d+$') and tonumber(text) or nil
+end
+
 local group = KEYS[1]
 local operation, id, channel, key, expiry = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local set, report, birth, epoch, text, known = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9]) or 0, ARGV[10], ARGV[11]
+local set, report, birth, epoch, text, known = ARGV[6], ARGV[7], ARGV[8], whole(ARGV[9]) or 0, ARGV[10], ARGV[11]
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -38,7 +44,7 @@ if stored.birth == nil or string.match(stored.birth, '^%w+') ~= run then
   redis.call('HSET', group, 'birth', stored.birth, 'list', '')
 end
 -- Nobody ran this for so long: the server stood still, or its clock was moved. That is nobody's death.
-local stillness = now - (tonumber(stored.last) or now)
+local stillness = now - (whole(stored.last) or now)
 if stillness >= 0 and stillness <= expiry / 2 then
   stillness = 0
 end
@@ -46,9 +52,10 @@ for field, value in pairs(stored) do
   local name = string.match(field, '^m:(.+)$')
   if name then
     local beat, state, of, patience, told = string.match(value, '^(%d+) (%a+) (%w+) (%d+) (%S+)$')
-    if beat then
+    beat, patience = whole(beat), whole(patience)
+    if beat and patience then
       -- A beat of the future counts as one of now: it must not keep anybody for ever.
-      records[name] = { beat = math.min(tonumber(beat) + stillness, now), state = state, set = of, expiry = tonumber(patience), report = told }
+      records[name] = { beat = math.min(beat + stillness, now), state = state, set = of, expiry = patience, report = told }
     else
       redis.call('HDEL', group, field) -- nobody of ours wrote that
     end
@@ -58,7 +65,7 @@ for field, value in pairs(stored) do
 end
 -- Epochs only go up, also past those that a FLUSHALL has made the server forget, whoever comes first after it: so the first one is
 -- the time.
-local last = math.max(tonumber(stored.epoch) or now, epoch)
+local last = math.max(whole(stored.epoch) or now, epoch)
 
 local departed = {}
 local function depart(name, how, told)
