@@ -54,8 +54,9 @@ for field, value in pairs(stored) do
     local beat, state, of, patience, told = string.match(value, '^(%d+) (%a+) (%w+) (%d+) (%S+)$')
     beat, patience = whole(beat), whole(patience)
     if beat and patience then
-      -- A beat of the future counts as one of now: it must not keep anybody for ever.
-      records[name] = { beat = math.min(beat + stillness, now), state = state, set = of, expiry = patience, report = told }
+      -- A beat of the future counts as one of now, and is written down as that: it must not keep anybody for ever.
+      local ahead = beat + stillness > now
+      records[name] = { beat = ahead and now or beat + stillness, changed = ahead, state = state, set = of, expiry = patience, report = told }
     else
       redis.call('HDEL', group, field) -- nobody of ours wrote that
     end
