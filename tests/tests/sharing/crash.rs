@@ -88,7 +88,9 @@ fn poison(count: usize, kills: usize) {
     let mut killed = 0;
     loop {
         let holder = eventually("somebody has the message in hand, or it is a dead letter", || {
-            match (replicas.holders().into_iter().next(), redis.stream("dead").len()) {
+            // In this order: a letter in advance is there for as long as somebody has the message in hand.
+            let letters = redis.stream("dead").len();
+            match (replicas.holders().into_iter().next(), letters) {
                 (Some(holder), _) => Ok(Some(holder)),
                 (None, 0) => Err(format!("nobody has it\n{}", replicas.logs())),
                 (None, _) => Ok(None),

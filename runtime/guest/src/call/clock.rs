@@ -12,8 +12,6 @@ use std::{
 
 use wasmtime::Engine;
 
-use super::spread::Spread;
-
 /// How often guest code yields, and so how exactly a deadline is kept in a loop.
 const TICK: Duration = Duration::from_millis(10);
 /// Ticks without a call after which the clock stops: at moderate load it should not be stopped and started for each message,
@@ -32,13 +30,13 @@ pub struct Clock(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     /// How many handlers began, and how many of them run.
-    calls: Spread<AtomicU64>,
+    calls: AtomicU64,
     rests: AtomicBool,
     thread: OnceLock<thread::Thread>,
 }
 
 /// A handler that runs; ends when it is dropped.
-pub(super) struct Running<'a>(&'a AtomicU64);
+pub(super) struct Running<'a>(&'a Shared);
 
 impl Clock {
     /// Starts ticking these engines on a thread of its own, which no guest and no socket can hold up. Called once.
@@ -52,34 +50,28 @@ impl Clock {
     }
 
     pub(super) fn run(&self) -> Running<'_> {
-        let calls = self.0.calls.own();
-        calls.fetch_add(BEGUN | RUNNING, Ordering::SeqCst);
+        self.0.calls.fetch_add(BEGUN | RUNNING, Ordering::SeqCst);
         if self.0.rests.load(Ordering::SeqCst)
             && let Some(thread) = self.0.thread.get()
         {
             self.0.rests.store(false, Ordering::SeqCst);
             thread.unpark();
         }
-        Running(calls)
+        Running(&self.0)
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(RUNNING, Ordering::SeqCst);
+        self.0.calls.fetch_sub(RUNNING, Ordering::SeqCst);
     }
 }
 
 impl Shared {
-    /// All places together. The same sum twice means that no handler began in between, on any thread: what began is only ever added.
-    fn calls(&self) -> u64 {
-        self.calls.all().fold(0, |sum: u64, place| sum.wrapping_add(place.load(Ordering::SeqCst)))
-    }
-
     fn run(&self, engines: &[Engine]) {
         let (mut seen, mut quiet) = (0, 0);
         loop {
-            let calls = self.calls();
+            let calls = self.calls.load(Ordering::SeqCst);
             quiet = if calls == seen && calls as u32 == 0 { quiet + 1 } else { 0 };
             seen = calls;
             if quiet > TICKS_BEFORE_REST {
@@ -95,7 +87,7 @@ impl Shared {
     fn rest(&self, seen: u64) {
         self.rests.store(true, Ordering::SeqCst);
         // A handler that began before the flag was there did not wake us.
-        while self.calls() == seen && self.rests.load(Ordering::SeqCst) {
+        while self.calls.load(Ordering::SeqCst) == seen && self.rests.load(Ordering::SeqCst) {
             thread::park();
         }
         self.rests.store(false, Ordering::SeqCst);

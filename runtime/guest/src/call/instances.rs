@@ -5,27 +5,22 @@
 
 use std::{
     path::PathBuf,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::sync::Notify;
-use wasmtime::{Engine, Store, Trap};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, p2::pipe::MemoryInputPipe};
 
 use super::{
     Failure, FailureKind,
     clock::Clock,
     counts::{InstanceCounts, Retired},
-    deadline::within,
     forms::{Form, Refusal},
     limits::MemoryLimit,
     message::Message,
     output::{Allowance, Labels, Output, Stream},
-    spread,
     state::CallData,
 };
 use crate::host::{Host, settings::Settings, sockets};
@@ -59,13 +54,10 @@ pub(super) struct Recipe {
 pub(super) struct Instances<F: Form> {
     form: F,
     recipe: Recipe,
-    /// Instances for messages to come.
     idle: Mutex<Vec<Live<F>>>,
     /// Instances that are done with and not yet dropped: clearing their memory is a good part of a call, and nobody should wait
     /// for it.
     spent: Mutex<Vec<Live<F>>>,
-    /// How many those are, to be looked at without the lock: where instances are used again there are none.
-    spent_count: AtomicUsize,
     /// An instance that was ready is gone.
     taken: Notify,
     counts: Arc<InstanceCounts>,
@@ -79,21 +71,15 @@ struct Live<F: Form> {
     settings: Arc<Settings>,
     /// Messages that it has handled.
     used: u32,
-    /// The thread that left it for a message to come.
-    left_by: usize,
 }
 
 impl<F: Form> Instances<F> {
     pub(super) fn new(form: F, recipe: Recipe) -> Self {
-        Self {
-            form,
-            recipe,
-            idle: Mutex::default(),
-            spent: Mutex::default(),
-            spent_count: AtomicUsize::new(0),
-            taken: Notify::new(),
-            counts: Arc::default(),
-        }
+        Self { form, recipe, idle: Mutex::default(), spent: Mutex::default(), taken: Notify::new(), counts: Arc::default() }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Live<F>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn counts(&self) -> Arc<InstanceCounts> {
@@ -103,12 +89,7 @@ impl<F: Form> Instances<F> {
     /// Drops one instance that is done with, if there is one: the caller's own after its call, or another's that is dropped by
     /// that one's caller. So there are never more than one for each caller.
     pub(super) fn tidy(&self) {
-        // What the caller itself has left it sees.
-        if self.spent_count.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        let spent = lock(&self.spent).pop();
-        self.spent_count.fetch_sub(usize::from(spent.is_some()), Ordering::Relaxed);
+        let spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner).pop();
         drop(spent);
     }
 
@@ -139,7 +120,8 @@ impl<F: Form> Instances<F> {
             let outcome = outcome.map_err(|error| Ended::Trap { error, out_of_memory })?;
             Ok((live, outcome, out_of_memory))
         };
-        let result = within(self.recipe.timeout, called).await.unwrap_or(Err(Ended::Timeout));
+        // A guest in a host call does not run, so the timer around the whole call ends that too.
+        let result = tokio::time::timeout(self.recipe.timeout, called).await.unwrap_or(Err(Ended::Timeout));
         output.finish();
         match result {
             Ok((live, outcome, out_of_memory)) => {
@@ -163,11 +145,8 @@ impl<F: Form> Instances<F> {
         }
         loop {
             let live = {
-                let mut idle = lock(&self.idle);
-                // What a thread left itself is still in its processor's cache.
-                let here = spread::thread();
-                let place = idle.iter().rposition(|live| live.left_by == here).or(idle.len().checked_sub(1))?;
-                let live = idle.swap_remove(place);
+                let mut idle = self.idle();
+                let live = idle.pop()?;
                 self.counts.set_warm(idle.len() as u64);
                 live
             };
@@ -191,15 +170,12 @@ impl<F: Form> Instances<F> {
             () => return self.keep(live),
         };
         self.counts.retire(why);
-        // Counted first, so that what is taken out is never more than what was counted.
-        self.spent_count.fetch_add(1, Ordering::Relaxed);
-        lock(&self.spent).push(live);
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner).push(live);
     }
 
     /// Leaves an instance for a message to come.
-    fn keep(&self, mut live: Live<F>) {
-        live.left_by = spread::thread();
-        let mut idle = lock(&self.idle);
+    fn keep(&self, live: Live<F>) {
+        let mut idle = self.idle();
         idle.push(live);
         self.counts.set_warm(idle.len() as u64);
     }
@@ -208,7 +184,22 @@ impl<F: Form> Instances<F> {
     async fn make(&self, settings: Arc<Settings>, output: Output, message: Option<&Message<'_>>) -> Result<Live<F>, Ended> {
         let recipe = &self.recipe;
         self.counts.create();
-        let mut wasi = recipe.wasi(&settings, &output, message).map_err(Ended::Environment)?;
+        loop {
+            match self.try_to_make(&settings, &output, message).await {
+                // Whoever had a place last may still be clearing its memory: a worker is counted as ended when its message is, and
+                // tidies after that. The deadline of the call bounds this.
+                Err(Ended::Trap { error, .. }) if error.is::<PoolConcurrencyLimitError>() => {
+                    self.tidy();
+                    tokio::task::yield_now().await;
+                }
+                made => return made,
+            }
+        }
+    }
+
+    async fn try_to_make(&self, settings: &Arc<Settings>, output: &Output, message: Option<&Message<'_>>) -> Result<Live<F>, Ended> {
+        let recipe = &self.recipe;
+        let mut wasi = recipe.wasi(settings, output, message).map_err(Ended::Environment)?;
         let data = F::data(&mut wasi, &recipe.host, MemoryLimit::new(recipe.memory));
         let mut store = Store::new(&recipe.engine, data);
         store.limiter(|data| data.memory());
@@ -216,7 +207,7 @@ impl<F: Form> Instances<F> {
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         match self.form.instantiate(&mut store).await {
-            Ok(guest) => Ok(Live { store, guest, output, settings, used: 0, left_by: spread::thread() }),
+            Ok(guest) => Ok(Live { store, guest, output: output.clone(), settings: settings.clone(), used: 0 }),
             Err(error) => Err(Ended::Trap { error, out_of_memory: store.data_mut().memory().was_refused() }),
         }
     }
@@ -227,7 +218,7 @@ impl<F: Form> Instances<F> {
             return;
         }
         loop {
-            while lock(&self.idle).len() < self.recipe.warm {
+            while self.idle().len() < self.recipe.warm {
                 if !self.warm_up().await {
                     tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
                 }
@@ -241,16 +232,16 @@ impl<F: Form> Instances<F> {
         let _running = self.recipe.clock.run();
         let Ok(settings) = self.recipe.host.settings() else { return false };
         let output = Output::new(&self.recipe.labels, &self.recipe.allowance);
-        match within(self.recipe.timeout, self.make(settings, output, None)).await {
-            Some(Ok(live)) => {
+        match tokio::time::timeout(self.recipe.timeout, self.make(settings, output, None)).await {
+            Ok(Ok(live)) => {
                 self.keep(live);
                 true
             }
-            Some(Err(ended)) => {
+            Ok(Err(ended)) => {
                 self.end(&ended);
                 false
             }
-            None => {
+            Err(_) => {
                 self.end(&Ended::Timeout);
                 false
             }
@@ -305,10 +296,6 @@ impl Recipe {
         sockets::allow(&mut wasi, &settings.network);
         Ok(wasi)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn environment(message: String) -> Failure {

@@ -5,13 +5,11 @@
 
 mod clock;
 mod counts;
-mod deadline;
 mod forms;
 mod instances;
 mod limits;
 mod message;
 mod output;
-mod spread;
 mod state;
 
 use std::{path::Path, sync::Arc};

@@ -110,11 +110,7 @@ impl Output {
     /// From here on lines belong to this message.
     pub(super) fn begin(&self, channel: &Arc<str>, sequence: u64) {
         for lines in [&self.stdout, &self.stderr] {
-            match &mut lines.buffer().origin {
-                // Most messages of an instance come from one channel: all threads would count references to one name.
-                Some(origin) if Arc::ptr_eq(&origin.channel, channel) => origin.sequence = sequence,
-                origin => *origin = Some(Origin { channel: channel.clone(), sequence }),
-            }
+            lines.buffer().origin = Some(Origin { channel: channel.clone(), sequence });
         }
     }
 

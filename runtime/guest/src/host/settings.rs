@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -74,8 +74,6 @@ pub struct SettingsSource {
     network: Network,
     references: Arc<References>,
     has_references: bool,
-    /// The settings where nothing is referenced: they never change.
-    fixed: OnceLock<Arc<Settings>>,
     cached: Mutex<Option<(Instant, Arc<Settings>)>>,
 }
 
@@ -85,26 +83,14 @@ impl SettingsSource {
     pub fn new(spec: &ComponentSpec, shared: Vec<Variable>, shows_shared: bool, network: Network, references: Arc<References>) -> Self {
         let has_references = spec.env.iter().any(|variable| variable.value_from.is_some())
             || spec.variables.iter().chain(&shared).any(|variable| variable.value_from.is_some());
-        Self {
-            spec: spec.clone(),
-            shared,
-            shows_shared,
-            network,
-            references,
-            has_references,
-            fixed: OnceLock::new(),
-            cached: Mutex::new(None),
-        }
+        Self { spec: spec.clone(), shared, shows_shared, network, references, has_references, cached: Mutex::new(None) }
     }
 
     /// The settings, from memory when they were read a moment ago.
     pub fn now(&self) -> Result<Arc<Settings>, SettingsError> {
-        if let Some(settings) = self.fixed.get() {
-            return Ok(settings.clone());
-        }
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((read, settings)) = &*cached
-            && read.elapsed() < FRESH_FOR
+            && (!self.has_references || read.elapsed() < FRESH_FOR)
         {
             return Ok(settings.clone());
         }
@@ -114,9 +100,6 @@ impl SettingsSource {
             Some((_, settings)) if settings.is_same(&read) => settings,
             _ => Arc::new(read),
         };
-        if !self.has_references {
-            return Ok(self.fixed.get_or_init(|| settings).clone());
-        }
         *cached = Some((Instant::now(), settings.clone()));
         Ok(settings)
     }
