@@ -127,8 +127,13 @@ pub async fn run(scope: Scope, context: Arc<Context>, at_once: u16, shutdown: im
     let announce = async {
         context.watched.listed().await;
         tracing::info!(scope = ?in_scope, apps = context.watched.apps.len(), "watching");
+        std::future::pending::<()>().await;
     };
-    tokio::join!(controller, announce);
+    // The controller may be asked to stop before everything was listed, which it then never will be.
+    tokio::select! {
+        () = controller => {}
+        () = announce => {}
+    }
 }
 
 /// The watches of a scope, each of which tells what it sees to what is kept.
@@ -255,8 +260,8 @@ fn app_named(apps: &Store<App>, name: &str, namespace: Option<String>) -> Option
 }
 
 /// The app whose label an object carries.
-fn app_of_label(object: &impl ResourceExt) -> Option<ObjectRef<App>> {
-    Some(ObjectRef::new(object.labels().get(APP_LABEL)?).within(&object.namespace()?))
+fn app_of_label(object: &Stored<impl Kept>) -> Option<ObjectRef<App>> {
+    Some(ObjectRef::new(object.app()?).within(&object.namespace()?))
 }
 
 async fn reconcile_app(app: Arc<App>, context: Arc<Context>, shutdown: impl Future<Output = ()>) -> Result<Action, reconcile::Error> {
