@@ -75,7 +75,7 @@ impl Scope {
 /// How many watches of a scope have to list before the first reconcile.
 pub const WATCHES: usize = 7;
 /// How many objects are listed at once: a page is in memory whole until it is taken in.
-const PAGE: u32 = 100;
+const PAGE: u32 = 250;
 /// Selects what carries an app's label; what does not is watched for its metadata only.
 const OURS: &str = APP_LABEL;
 

@@ -6,17 +6,12 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::Parser;
 use http::{HeaderValue, header::USER_AGENT};
 use kube::Config;
-use mimalloc::MiMalloc;
 use spin_redis_operator::{
     cli::{Args, LogFormat},
     client,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-
-/// Gives back what the lists of a start took; glibc's keeps most of it, for what is kept lies scattered between.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 // One thread does it all: the work is waiting for the API server, and of threads that pass it on each costs memory and time.
 #[tokio::main(flavor = "current_thread")]
