@@ -78,7 +78,7 @@ impl Scope {
 /// How many watches of a scope have to list before the first reconcile.
 pub const WATCHES: usize = 7;
 /// How many objects are listed at once: a page is in memory whole until it is taken in.
-const PAGE: u32 = 100;
+const PAGE: u32 = 250;
 /// Selects what carries an app's label; what does not is watched for its metadata only.
 const OURS: &str = APP_LABEL;
 
@@ -130,8 +130,13 @@ pub async fn run(scope: Scope, context: Arc<Context>, at_once: u16, shutdown: im
     let announce = async {
         context.watched.listed().await;
         tracing::info!(scope = ?in_scope, apps = context.watched.apps.len(), "watching");
+        std::future::pending::<()>().await;
     };
-    tokio::join!(controller, announce);
+    // The controller may be asked to stop before everything was listed, which it then never will be.
+    tokio::select! {
+        () = controller => {}
+        () = announce => {}
+    }
 }
 
 /// The watches of a scope, each of which tells what it sees to what is kept.
@@ -259,8 +264,8 @@ fn app_named(apps: &Store<App>, name: &str, namespace: Option<String>) -> Option
 }
 
 /// The app whose label an object carries.
-fn app_of_label(object: &impl ResourceExt) -> Option<ObjectRef<App>> {
-    Some(ObjectRef::new(object.labels().get(APP_LABEL)?).within(&object.namespace()?))
+fn app_of_label(object: &Stored<impl Kept>) -> Option<ObjectRef<App>> {
+    Some(ObjectRef::new(object.app()?).within(&object.namespace()?))
 }
 
 async fn reconcile_app(app: Arc<App>, context: Arc<Context>, shutdown: impl Future<Output = ()>) -> Result<Action, reconcile::Error> {

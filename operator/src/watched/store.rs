@@ -9,7 +9,6 @@ use std::{
 use kube::{ResourceExt, runtime::watcher::Event};
 
 use super::{Kept, Stored};
-use crate::names::APP_LABEL;
 
 type Key = (String, String);
 
@@ -124,9 +123,7 @@ impl<K: Kept> Store<K> {
         let store = self.lock();
         let from = (namespace.to_owned(), app.to_owned());
         let near = store.objects.range(from..).take_while(|((of, name), _)| of == namespace && name.starts_with(app));
-        near.filter(|(_, object)| object.labels().get(APP_LABEL).is_some_and(|label| label == app))
-            .map(|(_, found)| found.clone())
-            .collect()
+        near.filter(|(_, object)| object.app() == Some(app)).map(|(_, found)| found.clone()).collect()
     }
 
     /// The names of the objects of a namespace that ask for a ConfigMap.
@@ -192,6 +189,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::names::APP_LABEL;
 
     fn object(name: &str, version: u64) -> Stored<ConfigMap> {
         let text = json!({"metadata": {

@@ -1,7 +1,7 @@
 //! An object as it is kept in memory: what finds it, and the rest as compact JSON without what nobody here reads. A Deployment
 //! as a Rust value takes four times as much, and a thousand apps are kept.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData, sync::Arc};
+use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
@@ -16,8 +16,10 @@ use crate::names::APP_LABEL;
 
 /// An object of kind `K` in its compact form.
 pub struct Stored<K> {
-    /// Name, namespace, identity, version, generation, labels.
+    /// Name, namespace, identity, version, generation.
     metadata: ObjectMeta,
+    /// The app whose label the object carries.
+    app: Option<Box<str>>,
     /// The whole object, trimmed, without its version: equal when nothing changed that anybody here reads.
     text: Arc<[u8]>,
     /// Names of the ConfigMaps that the object asks for.
@@ -27,7 +29,13 @@ pub struct Stored<K> {
 
 impl<K> Clone for Stored<K> {
     fn clone(&self) -> Self {
-        Self { metadata: self.metadata.clone(), text: self.text.clone(), sources: self.sources.clone(), kind: PhantomData }
+        Self {
+            metadata: self.metadata.clone(),
+            app: self.app.clone(),
+            text: self.text.clone(),
+            sources: self.sources.clone(),
+            kind: PhantomData,
+        }
     }
 }
 
@@ -47,7 +55,7 @@ impl<K: Kept> Stored<K> {
     }
 
     fn from_fields(mut fields: Map<String, Value>) -> Result<Self, serde_json::Error> {
-        let mut own = ObjectMeta::default();
+        let (mut own, mut app) = (ObjectMeta::default(), None);
         if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
             let text = |name: &str| metadata.get(name).and_then(Value::as_str).map(str::to_owned);
             own.name = text("name");
@@ -55,16 +63,14 @@ impl<K: Kept> Stored<K> {
             own.uid = text("uid");
             own.resource_version = text("resourceVersion");
             own.generation = metadata.get("generation").and_then(Value::as_i64);
-            // The rest of them is in the text.
-            let label = metadata.get("labels").and_then(|labels| labels.get(APP_LABEL)).and_then(Value::as_str);
-            own.labels = label.map(|label| BTreeMap::from([(APP_LABEL.to_owned(), label.to_owned())]));
+            app = metadata.get("labels").and_then(|labels| labels.get(APP_LABEL)?.as_str()).map(Box::from);
             metadata.remove("resourceVersion");
             metadata.remove("managedFields");
         }
         K::trim(&mut fields);
         let sources = K::sources(&fields).into();
         let text = serde_json::to_vec(&fields)?.into();
-        Ok(Self { metadata: own, text, sources, kind: PhantomData })
+        Ok(Self { metadata: own, app, text, sources, kind: PhantomData })
     }
 
     /// The object as a type: `K` itself, or one without its shape.
@@ -81,6 +87,11 @@ impl<K: Kept> Stored<K> {
     /// Whether the object asks for this ConfigMap.
     pub fn asks_for(&self, config_map: &str) -> bool {
         self.sources.iter().any(|source| source == config_map)
+    }
+
+    /// The app whose label the object carries.
+    pub fn app(&self) -> Option<&str> {
+        self.app.as_deref()
     }
 
     /// Where the object is: namespace and name.

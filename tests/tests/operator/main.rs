@@ -6,6 +6,7 @@ mod election;
 mod faults;
 mod hanging;
 mod killed;
+mod new;
 mod restart;
 mod restored;
 mod sharing;

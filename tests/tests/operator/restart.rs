@@ -20,6 +20,7 @@ fn an_app_takes_at_most_six_writes_to_be_ready_and_a_restart_asks_and_writes_not
         operator.stop().await;
         let writes = faults.writes();
         assert!(writes.len() <= MOST_WRITES, "{writes:#?}");
+        assert_eq!(faults.requests(), writes.len(), "nothing is asked before the children are made");
 
         let faults = Faults::none();
         let operator = Operator::start(&world, &namespace, &faults, &[]);

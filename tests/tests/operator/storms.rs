@@ -53,7 +53,7 @@ fn after_a_storm_of_conflicts_refusals_resets_and_expired_watches_every_app_conv
         }
         crate::world::eventually("the storm has met many requests", || async {
             let requests = faults.requests();
-            if requests > 80 { Ok(()) } else { Err(format!("{requests} requests")) }
+            if requests > 4 * APPS { Ok(()) } else { Err(format!("{requests} requests")) }
         })
         .await;
         is_raging.store(false, Ordering::SeqCst);
