@@ -95,7 +95,7 @@ fn every_schedule_keeps_what_the_protocol_promises() {
         }
         return;
     }
-    let schedules = number("SHARING_SCHEDULES").unwrap_or(1_600);
+    let schedules = number("SHARING_SCHEDULES").unwrap_or(1_000);
     let workers = 2;
     let from = number("SHARING_FROM").unwrap_or(0);
     let run_all = |worker: u64| {
