@@ -49,8 +49,6 @@ pub enum Dropped {
 pub struct Facts {
     facts: BTreeMap<Key, Fact>,
     pub failure: Option<String>,
-    pub flushed: bool,
-    pub restarts: Vec<u64>,
     pub overflow: bool,
     pub again: u64,
     pub replays: u64,
@@ -70,7 +68,7 @@ impl Facts {
         self.facts.insert(key, fact);
     }
 
-    pub fn handed_out(&mut self, delivery: &Delivery<Message>, _stay: usize) {
+    pub fn handed_out(&mut self, delivery: &Delivery<Message>) {
         self.replays += u64::from(delivery.claim.is_replay());
     }
 
@@ -85,7 +83,8 @@ impl Facts {
             if !stay.is_lost {
                 wrong = Some(format!("{key:?} is begun by {} while {} has it and lives", stays[work.stay].id, stay.id));
             }
-            if !is_replay {
+            // One that was removed and never heard of it, since Redis forgot it, goes on with what it has.
+            if !is_replay && !stays[work.stay].is_lost {
                 wrong = Some(format!("{key:?} is begun again by {} and counts as no replay", stays[work.stay].id));
             }
         }
@@ -109,7 +108,7 @@ impl Facts {
         }
     }
 
-    pub fn aborted(&mut self, key: Key, _now: u64) {
+    pub fn aborted(&mut self, key: Key) {
         if let Some(last) = self.facts.get_mut(&key).and_then(|fact| fact.handlings.iter_mut().rev().find(|one| one.end.is_none())) {
             last.is_aborted = true;
         }

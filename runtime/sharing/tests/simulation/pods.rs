@@ -118,7 +118,7 @@ impl World {
         self.pods[pod].queue.clear();
         self.drops.borrow_mut().clear();
         for work in std::mem::take(&mut self.pods[pod].running) {
-            self.facts.aborted(work.delivery.parcel.key, self.now);
+            self.facts.aborted(work.delivery.parcel.key);
         }
         self.exit_when_done(pod);
     }
@@ -135,7 +135,7 @@ impl World {
         self.pods[pod].is_alive = false;
         self.pods[pod].queue.clear();
         for work in std::mem::take(&mut self.pods[pod].running) {
-            self.facts.aborted(work.delivery.parcel.key, self.now);
+            self.facts.aborted(work.delivery.parcel.key);
         }
         for stay in &self.pods[pod].stays {
             let stay = &mut self.stays[*stay];
@@ -250,7 +250,7 @@ impl World {
         for mut delivery in deliveries {
             delivery.parcel.drops = None;
             self.works += 1;
-            self.facts.handed_out(&delivery, stay);
+            self.facts.handed_out(&delivery);
             self.pods[pod].queue.push_back(Work { stay, delivery, number: self.works });
         }
         self.begin(pod);

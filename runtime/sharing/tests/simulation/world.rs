@@ -281,11 +281,9 @@ impl World {
                 }
             }
             Kind::Flush => {
-                self.facts.flushed = true;
                 self.script.hash = None;
             }
             Kind::Restart { down_ms } => {
-                self.facts.restarts.push(self.now);
                 self.script.hash = None;
                 self.run += 1;
                 self.is_up = false;
@@ -308,7 +306,7 @@ impl World {
         self.published += 1;
         let number = self.published;
         let list = self.script.hash.as_ref().map_or_else(Vec::new, |hash| hash.list.clone());
-        for subscription in 0..SUBSCRIPTIONS.len() {
+        for (subscription, (name, _)) in SUBSCRIPTIONS.iter().enumerate() {
             if !comes_by(channel, subscription) {
                 continue;
             }
@@ -319,7 +317,7 @@ impl World {
                 is_member && has(&self.plan, self.pods[stay.pod].generation, subscription) && !stay.is_deaf && self.pods[stay.pod].is_alive
             };
             let members: Vec<usize> = (0..self.stays.len()).filter(receives).collect();
-            trace!(self, "published {number} to {} by {}", CHANNELS[channel], SUBSCRIPTIONS[subscription].0);
+            trace!(self, "published {number} to {} by {}", CHANNELS[channel], name);
             self.facts.published((number, subscription), channel, poison, members, self.now);
             self.send(&Item::Message { number, channel, subscription, poison }, Some(subscription));
         }
