@@ -64,6 +64,9 @@ pub struct Counts {
     pub hurried: u64,
 }
 
+/// Whose messages are kept that nobody can take over yet. No replica has this name.
+const NOBODY: &str = "";
+
 /// One replica's part.
 pub struct Group<T> {
     id: Id,
@@ -321,6 +324,8 @@ impl<T: Parcel> Group<T> {
             self.ring.clear();
             self.progress.leave();
         } else if !is_new {
+            let waiting = self.ring.orphans(&NOBODY.into(), Departure::Gave, &Report::default());
+            self.pass_on(waiting, &epoch);
             marker.departed.iter().for_each(|departed| self.depart(departed, &epoch));
         }
         self.release();
@@ -343,7 +348,13 @@ impl<T: Parcel> Group<T> {
             Departure::Cut => drop(self.reports.insert(id.clone(), report.clone())),
             _ => drop(self.reports.remove(id)),
         }
-        for mut entry in self.ring.orphans(id, *how, report) {
+        let orphans = self.ring.orphans(id, *how, report);
+        self.pass_on(orphans, now);
+    }
+
+    /// Gives messages to those of their time who are members now.
+    fn pass_on(&mut self, orphans: Vec<Entry<T>>, now: &Arc<Epoch>) {
+        for mut entry in orphans {
             let class = entry.epoch.members.class(entry.subscription);
             let have_it = |id: &Id| now.members.ids().contains(id);
             let heir = class.owner_among(entry.key, have_it).cloned();
@@ -354,8 +365,8 @@ impl<T: Parcel> Group<T> {
                     entry.taken_over = Some(now.number);
                     self.ring.push(&heir, entry);
                 }
-                // All who have it have departed.
-                None => {}
+                // Those who have it are members no more, as this one: after a FLUSHALL, and soon they are again.
+                None => self.ring.push(&NOBODY.into(), entry),
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The script on a real Redis: each operation, who is removed and who is not, what is forgotten, and that the model the simulation runs on
 //! says the same.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
 #[path = "../simulation/script_model.rs"]
 mod script_model;
 mod server;

@@ -55,10 +55,6 @@ pub const THEMES: [Theme; 8] =
     [Theme::Calm, Theme::Cuts, Theme::Crashes, Theme::GivingUp, Theme::Poison, Theme::Flush, Theme::Restart, Theme::Everything];
 
 impl Theme {
-    pub fn has_crashes(self) -> bool {
-        matches!(self, Theme::Crashes | Theme::Everything)
-    }
-
     /// Whether every message that has a member to own it is handled, and once.
     pub fn is_exact(self) -> bool {
         matches!(self, Theme::Calm | Theme::Cuts | Theme::Flush)

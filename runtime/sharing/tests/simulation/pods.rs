@@ -10,7 +10,7 @@ use spinredis_sharing::{
 
 use crate::{
     facts::Dropped,
-    replica::{Message, Pod, Stay, Work, own, subscriptions},
+    replica::{Message, Pod, Stay, Work, has},
     script_model::Call,
     trace,
     world::{Connection, Event, Item, KEY, World},
@@ -118,7 +118,7 @@ impl World {
         self.pods[pod].queue.clear();
         self.drops.borrow_mut().clear();
         for work in std::mem::take(&mut self.pods[pod].running) {
-            self.facts.aborted(work.delivery.parcel.key, self.now);
+            self.facts.aborted(work.delivery.parcel.key);
         }
         self.exit_when_done(pod);
     }
@@ -135,7 +135,7 @@ impl World {
         self.pods[pod].is_alive = false;
         self.pods[pod].queue.clear();
         for work in std::mem::take(&mut self.pods[pod].running) {
-            self.facts.aborted(work.delivery.parcel.key, self.now);
+            self.facts.aborted(work.delivery.parcel.key);
         }
         for stay in &self.pods[pod].stays {
             let stay = &mut self.stays[*stay];
@@ -163,9 +163,8 @@ impl World {
         match item {
             Item::Message { number: message, channel, subscription, poison } => {
                 let generation = self.connections[connection].generation;
-                let Some(own) = subscriptions(&self.plan, generation).iter().position(|known| *known == subscription) else {
-                    return Ok(());
-                };
+                // As this pod counts its own.
+                let own = (0..subscription).filter(|earlier| has(&self.plan, generation, *earlier)).count();
                 let key = (message, subscription);
                 let most_crashes = self.plan.most_crashes;
                 let drops = self.drops.clone();
@@ -251,7 +250,7 @@ impl World {
         for mut delivery in deliveries {
             delivery.parcel.drops = None;
             self.works += 1;
-            self.facts.handed_out(&delivery, stay);
+            self.facts.handed_out(&delivery);
             self.pods[pod].queue.push_back(Work { stay, delivery, number: self.works });
         }
         self.begin(pod);
@@ -334,19 +333,17 @@ impl World {
         };
         self.stays[number].has_joined |= operation == Operation::Join;
         let stay = &self.stays[number];
-        let generation = self.pods[stay.pod].generation;
-        let set = own(&self.plan, generation);
         let report = stay.group.report();
         let call = Call {
             operation: operation.word().to_owned(),
             id: stay.id.to_string(),
             signing_key: KEY.to_owned(),
             expiry: i64::try_from(self.plan.expiry).unwrap_or_default(),
-            set: set.name(),
+            set: stay.set.clone(),
             report: report.text(),
             birth: stay.birth.clone(),
             epoch: stay.group.epoch(),
-            set_text: if operation == Operation::Join { set.text() } else { String::new() },
+            set_text: if operation == Operation::Join { stay.set_text.clone() } else { String::new() },
             known: if stay.is_reborn { stay.group.known() } else { String::new() },
         };
         self.stays[number].is_calling = true;

@@ -59,6 +59,8 @@ impl Drop for Message {
 pub struct Stay {
     pub id: Arc<str>,
     pub pod: usize,
+    pub set: String,
+    pub set_text: String,
     pub group: Group<Message>,
     pub progress: Arc<Progress>,
     pub connection: Option<usize>,
@@ -88,10 +90,13 @@ impl Stay {
         let waker = wake.clone();
         let progress = Arc::new(Progress::new(move || waker.store(true, Ordering::Relaxed)));
         let (own, prints) = (own(plan, generation), prints(plan, generation));
+        let (set, set_text) = (own.name(), own.text());
         let group = Group::new(id.clone(), own, prints, plan.ring_bytes, progress.clone());
         Self {
             id,
             pod,
+            set,
+            set_text,
             group,
             progress,
             connection: Some(connection),
@@ -118,7 +123,12 @@ impl Stay {
 
 /// The subscriptions of a generation, by the numbers it gives them.
 pub fn subscriptions(plan: &Plan, generation: usize) -> Vec<usize> {
-    (0..SUBSCRIPTIONS.len()).filter(|subscription| plan.generations[generation] & (1 << subscription) != 0).collect()
+    (0..SUBSCRIPTIONS.len()).filter(|subscription| has(plan, generation, *subscription)).collect()
+}
+
+/// Whether that generation has that subscription.
+pub fn has(plan: &Plan, generation: usize, subscription: usize) -> bool {
+    plan.generations[generation] & (1 << subscription) != 0
 }
 
 pub fn prints(plan: &Plan, generation: usize) -> Vec<Print> {

@@ -8,13 +8,13 @@ use std::{
 
 use spinredis_sharing::{
     script::Operation,
-    wire::{Departure, Marker, Report},
+    wire::{Departed, Departure, Marker, Report},
 };
 
 use crate::{
     facts::Facts,
     plan::{CHANNELS, Kind, Plan, Rng, SUBSCRIPTIONS, comes_by},
-    replica::{Drops, Pod, Stay, subscriptions},
+    replica::{Drops, Pod, Stay, has},
     script_model::{Call, ScriptModel},
 };
 
@@ -281,11 +281,9 @@ impl World {
                 }
             }
             Kind::Flush => {
-                self.facts.flushed = true;
                 self.script.hash = None;
             }
             Kind::Restart { down_ms } => {
-                self.facts.restarts.push(self.now);
                 self.script.hash = None;
                 self.run += 1;
                 self.is_up = false;
@@ -307,20 +305,19 @@ impl World {
         }
         self.published += 1;
         let number = self.published;
-        let hash = self.script.hash.clone().unwrap_or_default();
-        for subscription in 0..SUBSCRIPTIONS.len() {
+        let list = self.script.hash.as_ref().map_or_else(Vec::new, |hash| hash.list.clone());
+        for (subscription, (name, _)) in SUBSCRIPTIONS.iter().enumerate() {
             if !comes_by(channel, subscription) {
                 continue;
             }
             // Who is a member, subscribed to it, and receives.
             let receives = |stay: &usize| {
                 let stay = &self.stays[*stay];
-                let is_member = hash.list.iter().any(|(id, _)| **id == *stay.id);
-                let has = subscriptions(&self.plan, self.pods[stay.pod].generation).contains(&subscription);
-                is_member && has && !stay.is_deaf && self.pods[stay.pod].is_alive
+                let is_member = list.iter().any(|(id, _)| **id == *stay.id);
+                is_member && has(&self.plan, self.pods[stay.pod].generation, subscription) && !stay.is_deaf && self.pods[stay.pod].is_alive
             };
             let members: Vec<usize> = (0..self.stays.len()).filter(receives).collect();
-            trace!(self, "published {number} to {} by {}", CHANNELS[channel], SUBSCRIPTIONS[subscription].0);
+            trace!(self, "published {number} to {} by {}", CHANNELS[channel], name);
             self.facts.published((number, subscription), channel, poison, members, self.now);
             self.send(&Item::Message { number, channel, subscription, poison }, Some(subscription));
         }
@@ -329,8 +326,8 @@ impl World {
     fn send(&mut self, item: &Item, subscription: Option<usize>) {
         for number in 0..self.connections.len() {
             let connection = &mut self.connections[number];
-            let has = |subscription| subscriptions(&self.plan, connection.generation).contains(&subscription);
-            if connection.is_broken || !connection.is_subscribed || !subscription.is_none_or(has) {
+            let comes = subscription.is_none_or(|subscription| has(&self.plan, connection.generation, subscription));
+            if connection.is_broken || !connection.is_subscribed || !comes {
                 continue;
             }
             connection.pipe.push_back(item.clone());
@@ -361,6 +358,7 @@ impl World {
             if let Some(text) = outcome.published {
                 trace!(self, "marker {}", text[41..].replace('\n', " | "));
                 let marker = Marker::parse(text.as_bytes(), KEY).unwrap_or_else(|error| panic!("{error}: {text}"));
+                self.facts.blamed += died(&marker).filter(|departed| departed.report.trying.is_some()).count() as u64;
                 for departed in marker.departed.iter().filter(|departed| matches!(departed.how, Departure::Died | Departure::Gave)) {
                     self.stays.iter_mut().filter(|stay| stay.id == departed.id).for_each(|stay| stay.is_lost = true);
                 }
@@ -371,4 +369,8 @@ impl World {
         let slowest = self.plan.slowest_call;
         self.soon(slowest, Event::Answer { stay, operation, text, report, sent });
     }
+}
+
+fn died(marker: &Marker) -> impl Iterator<Item = &Departed> {
+    marker.departed.iter().filter(|departed| departed.how == Departure::Died)
 }
