@@ -114,7 +114,7 @@ mod tests {
         Letter {
             entry: Arc::new(Entry { channel: name.into(), payload: vec![0; payload].into(), ..example() }),
             receipt: None,
-            owned: None,
+            _owned: None,
         }
     }
 

@@ -138,7 +138,8 @@ impl Run {
         }
         let taken = self.held.swap_remove(self.random.random_range(0..self.held.len()));
         let outcome = match self.random.random_range(0..10) {
-            0..5 => Outcome::Handled,
+            0..4 => Outcome::Handled,
+            4 => Outcome::Moved,
             5 => Outcome::Failed { kind: FailureKind::Rejected, retry: true },
             6 => Outcome::Failed { kind: FailureKind::Trap, retry: false },
             _ => Outcome::Failed { kind: FailureKind::GuestError, retry: true },

@@ -97,6 +97,7 @@ impl Reference {
             (_, Some(due)) => self.change(sequence, At::Retrying(due)),
             (Outcome::Handled, None) => self.change(sequence, At::Handled),
             (Outcome::Failed { kind, .. }, None) => self.change(sequence, At::Failed(kind)),
+            (Outcome::Moved, None) => self.change(sequence, At::Dropped(DropReason::Moved)),
         }
     }
 

@@ -182,7 +182,6 @@ impl<F: Form> Instances<F> {
 
     /// Makes an instance; `message` is the one it is made for.
     async fn make(&self, settings: Arc<Settings>, output: Output, message: Option<&Message<'_>>) -> Result<Live<F>, Ended> {
-        let recipe = &self.recipe;
         self.counts.create();
         loop {
             match self.try_to_make(&settings, &output, message).await {

@@ -13,6 +13,7 @@ use super::{Component, Connections, DeadLetters, Metrics, Process, Sources, Time
 use crate::{
     call::{FailureKind, InstanceCounts, Retired},
     queue::{Message, Outcome, Queue},
+    sharing::report::Numbers,
 };
 
 const DOCUMENT: &str = include_str!("../../../../docs/metrics.md");
@@ -40,7 +41,7 @@ fn metrics(components: Vec<Component>) -> Metrics {
     Metrics::new(Sources {
         components,
         connections: Box::new(connections),
-        groups: Box::new(Vec::new),
+        groups: Box::new(|| vec![Numbers::default()]),
         process: Box::new(|| Process { log_lines_dropped: 4, spans_dropped: 5 }),
     })
 }
