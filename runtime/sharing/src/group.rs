@@ -184,8 +184,12 @@ impl<T: Parcel> Group<T> {
 
     /// Who else was known, with what they last told: for a group that has forgotten them ([`Call::known`](crate::script::Call)).
     pub fn known(&self) -> String {
-        let others = self.records.iter().filter(|record| record.id != self.id);
-        others.map(|record| format!("{} {}", record.id, record.report.text())).collect::<Vec<_>>().join(" ")
+        let told = self.records.iter().map(|record| (&record.id, record.report.text()));
+        // Of a member that no answer named yet nothing is finished, as far as is known.
+        let is_told = |id: &Id| self.records.iter().any(|record| record.id == *id);
+        let members = self.current.iter().flat_map(|epoch| epoch.members.ids()).filter(|id| !is_told(id));
+        let all = told.chain(members.map(|id| (id, Report::default().text()))).filter(|(id, _)| **id != self.id);
+        all.map(|(id, report)| format!("{id} {report}")).collect::<Vec<_>>().join(" ")
     }
 
     /// What happened so far.

@@ -50,6 +50,8 @@ pub struct Facts {
     facts: BTreeMap<Key, Fact>,
     pub failure: Option<String>,
     pub overflow: bool,
+    /// Whether Redis was flushed or restarted.
+    pub has_forgotten: bool,
     pub again: u64,
     pub replays: u64,
     pub lost: u64,
@@ -76,15 +78,16 @@ impl Facts {
         let key = work.delivery.parcel.key;
         let is_replay = work.delivery.claim.is_replay();
         let Some(fact) = self.facts.get_mut(&key) else { return };
+        // One that was removed and never heard of it, since Redis forgot it, goes on with what it has.
+        let is_excused = self.has_forgotten && stays[work.stay].is_lost;
         let mut wrong = None;
         for earlier in &fact.handlings {
             let stay = &stays[earlier.stay];
             // Only one that was lost may have begun it before.
-            if !stay.is_lost {
+            if !stay.is_lost && !is_excused {
                 wrong = Some(format!("{key:?} is begun by {} while {} has it and lives", stays[work.stay].id, stay.id));
             }
-            // One that was removed and never heard of it, since Redis forgot it, goes on with what it has.
-            if !is_replay && !stays[work.stay].is_lost {
+            if !is_replay && !is_excused {
                 wrong = Some(format!("{key:?} is begun again by {} and counts as no replay", stays[work.stay].id));
             }
         }
@@ -160,6 +163,13 @@ impl Facts {
     }
 }
 
+/// Whether a member died in the very moment when Redis forgot it, before anybody knew of it who could have told: nobody is told of its
+/// death, and what it had is lost.
+fn has_unknown_dead(world: &World) -> bool {
+    let is_unknown = |stay: &Stay| stay.has_joined && stay.is_lost && !stay.has_departed && !world.pods[stay.pod].is_alive;
+    world.facts.has_forgotten && world.stays.iter().any(is_unknown)
+}
+
 /// Whether everything has come to rest: nobody has, keeps or waits for anything, and all agree.
 pub fn check_rest(world: &World) -> Result<(), String> {
     world.facts.check_agreement(&world.pods, &world.stays)?;
@@ -167,7 +177,8 @@ pub fn check_rest(world: &World) -> Result<(), String> {
         for stay in pod.stays.iter().map(|stay| &world.stays[*stay]).filter(|stay| !stay.is_over) {
             let group = &stay.group;
             let (unfinished, kept, held) = (stay.progress.unfinished(), group.ring().len(), group.held());
-            if stay.is_leaving() || kept > 0 || group.ring().bytes() > 0 || group.is_waiting() || unfinished > 0 {
+            let keeps = !has_unknown_dead(world) && (kept > 0 || group.ring().bytes() > 0);
+            if stay.is_leaving() || keeps || group.is_waiting() || unfinished > 0 {
                 let stage = group.stage();
                 return Err(format!("{} ({stage:?}) comes to no rest: has {unfinished} unfinished, keeps {kept}, holds {held}", stay.id));
             }
@@ -193,6 +204,7 @@ pub fn check_end(world: &mut World) -> Result<(), String> {
             let names: Vec<&str> = members.iter().map(|stay| &*stay.id).collect();
             if let Some(still) = still
                 && !overflow
+                && !has_unknown_dead(world)
             {
                 return Err(format!("{key:?} is lost though {} received it and still does; members were {names:?}", still.id));
             }

@@ -382,11 +382,6 @@ impl World {
                 let again = if is_current { Operation::Join } else { Operation::Return };
                 stay.birth = reply.birth;
                 stay.is_reborn = true;
-                if stay.group.epoch() == 0 && !is_current {
-                    stay.is_over = true;
-                    self.exit_when_done(pod);
-                    return Ok(());
-                }
                 if stay.wanted.front() != Some(&Operation::Gave) {
                     stay.wanted = [again].into();
                     if stay.has_been_cut {

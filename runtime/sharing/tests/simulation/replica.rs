@@ -69,6 +69,8 @@ pub struct Stay {
     pub wanted: VecDeque<Operation>,
     pub is_calling: bool,
     pub has_joined: bool,
+    /// Whether a marker has said that it departed.
+    pub has_departed: bool,
     /// Whether the group has forgotten it.
     pub is_reborn: bool,
     pub has_been_cut: bool,
@@ -104,6 +106,7 @@ impl Stay {
             wanted: VecDeque::new(),
             is_calling: false,
             has_joined: false,
+            has_departed: false,
             is_reborn: false,
             has_been_cut: false,
             has_timer: false,

@@ -254,6 +254,7 @@ impl World {
         if !matches!(kind, Kind::Publish { .. }) {
             trace!(self, "-- {kind:?}");
         }
+        self.facts.has_forgotten |= matches!(kind, Kind::Flush | Kind::Restart { .. });
         match kind {
             Kind::Publish { channel, poison } => self.publish(channel, poison),
             Kind::Start { generation } => self.start(generation),
@@ -358,6 +359,9 @@ impl World {
             if let Some(text) = outcome.published {
                 trace!(self, "marker {}", text[41..].replace('\n', " | "));
                 let marker = Marker::parse(text.as_bytes(), KEY).unwrap_or_else(|error| panic!("{error}: {text}"));
+                for departed in marker.departed.iter().filter(|departed| departed.how != Departure::Cut) {
+                    self.stays.iter_mut().filter(|stay| stay.id == departed.id).for_each(|stay| stay.has_departed = true);
+                }
                 self.facts.blamed += died(&marker).filter(|departed| departed.report.trying.is_some()).count() as u64;
                 for departed in marker.departed.iter().filter(|departed| matches!(departed.how, Departure::Died | Departure::Gave)) {
                     self.stays.iter_mut().filter(|stay| stay.id == departed.id).for_each(|stay| stay.is_lost = true);
