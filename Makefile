@@ -3,7 +3,7 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: help setup build fmt lint crds chart-docs guests images cluster cluster-down demo demo-cluster test test-fast fuzz bench bench-operator chaos
+.PHONY: help setup build fmt lint crds chart-docs guests images cluster cluster-down demo demo-cluster test test-fast fuzz bench bench-operator bench-sharing chaos
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -61,10 +61,15 @@ bench-operator: ## Measure the operator against a real API server (BENCH_APPS=20
 	cargo build --release --locked --workspace --bin spin-redis-operator
 	cargo test --release --locked --workspace --test operator_scale -- --ignored --exact --nocapture bench_operator
 
-chaos: ## Kill the operator and the API server, edit and delete apps at random (CHAOS_SECONDS=120), then see that all is well
+chaos: ## Kill replicas that share messages, the operator and the API server at random (CHAOS_SECONDS=120), then see that all is well
 	tests/cluster/cluster.sh tools
-	cargo build --release --locked --workspace --bin spin-redis-operator
+	cargo build --release --locked --workspace --bins
+	cargo test --release --locked --workspace --test sharing -- --ignored --nocapture sharing_chaos
 	cargo test --release --locked --workspace --test operator_scale -- --ignored --exact --nocapture chaos
+
+bench-sharing: ## Measure what sharing messages costs and gains; the message path is part of `make bench`
+	cargo build --release --locked --workspace --bins
+	cargo test --release --locked --workspace --test sharing -- --ignored --nocapture --test-threads 1 cost::
 
 test: ## Everything: format, lints, unit tests, real Redis, real registry, real Kubernetes
 	tests/run.sh

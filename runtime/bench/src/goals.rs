@@ -71,6 +71,11 @@ pub fn judge(report: &Report) -> Vec<Goal> {
     }
     goals.push(scaling);
 
+    for (alone, shared) in [(Kind::Fresh, Kind::SharedFresh), (Kind::Reuse, Kind::SharedReuse)] {
+        let what = format!("sdk17, {alone}: throughput when replicas share messages, one worker");
+        goals.push(goal(&what, Bound::Least(0.95), ratio(wall(alone, 1), wall(shared, 1)), "x"));
+    }
+
     for (kind, most) in [(Kind::Fresh, 2.0), (Kind::Warm, 1.3), (Kind::Reuse, 1.15)] {
         let what = format!("sdk17, {kind}: p50 at 2,000 messages/s against native");
         goals.push(goal(&what, Bound::Most(most), ratio(p50(report, kind), p50(report, Kind::Native)), "x"));

@@ -17,5 +17,6 @@ mod redis;
 mod references;
 mod rollout;
 mod secrecy;
+mod sharing;
 mod sources;
 mod usability;

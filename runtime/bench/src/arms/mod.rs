@@ -23,9 +23,25 @@ pub enum Kind {
     Warm,
     /// The runtime: one instance for many messages.
     Reuse,
+    /// The same as `Fresh`, in a group of replicas that share messages, of which it is the only one and so owns all.
+    #[serde(rename = "shared-fresh")]
+    SharedFresh,
+    /// The same as `Reuse`, in such a group.
+    #[serde(rename = "shared-reuse")]
+    SharedReuse,
 }
 
 impl Kind {
+    /// Whether one instance handles many messages.
+    pub fn reuses(self) -> bool {
+        matches!(self, Kind::Reuse | Kind::SharedReuse)
+    }
+
+    /// Whether it shares messages.
+    pub fn shares(self) -> bool {
+        matches!(self, Kind::SharedFresh | Kind::SharedReuse)
+    }
+
     /// What it is called in tables.
     pub fn name(self) -> &'static str {
         match self {
@@ -34,6 +50,8 @@ impl Kind {
             Kind::Fresh => "fresh",
             Kind::Warm => "warm",
             Kind::Reuse => "reuse",
+            Kind::SharedFresh => "shared fresh",
+            Kind::SharedReuse => "shared reuse",
         }
     }
 }

@@ -15,16 +15,19 @@ use spinredis::{
         bounded::Bounds,
         engine::Engines,
     },
+    dead_letters::link::Link,
     dispatch::{Dispatcher, Handle},
     host::assemble::Hosts,
     prepare,
     queue::Queue,
     redis::{receiver::Receiver, routes::Routes, state::SubscriptionState, subscription::Subscription},
     references::References,
+    sharing::{Settings, Sharing, beats},
     source::{Sources, oci::Registries},
     telemetry::traces::ComponentTraces,
 };
-use spinredis_crds::{Component, Connection, Instances, Ordering, QueueSpec, manifest::Manifest};
+use spinredis_crds::{Component, Connection, Instances, Ordering, QueueSpec, manifest::Manifest, sharing::SharingLimits};
+use spinredis_sharing::script::Place;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +52,7 @@ impl Spinredis {
     /// Prepares the guest with the settings of a kind.
     pub fn new(label: Label, wasm: &[u8]) -> anyhow::Result<Self> {
         let instances =
-            Instances { warm: (label.kind == Kind::Warm).then_some(WARM), max_reuse: (label.kind == Kind::Reuse).then_some(1_000_000_000) };
+            Instances { warm: (label.kind == Kind::Warm).then_some(WARM), max_reuse: label.kind.reuses().then_some(1_000_000_000) };
         // The largest window fits, so that nothing is dropped and every message is waited for.
         let queue = QueueSpec { max_bytes: Some("64Mi".to_owned()), when_full: None };
         let component = Component {
@@ -98,15 +101,25 @@ impl Spinredis {
         });
         let mut routes = Routes::default();
         routes.add(subscription.clone(), 0, &dispatcher.inbox());
-        let state = Arc::new(SubscriptionState::new("default/bench".to_owned(), [subscription]));
+        let app = "default/bench".to_owned();
+        let state = Arc::new(match self.label.kind.shares() {
+            true => SubscriptionState::shared(app, [subscription]),
+            false => SubscriptionState::new(app, [subscription]),
+        });
+        let server = Connection { address: Some(address.to_owned()), ..Connection::default() };
+        let routes = Arc::new(routes);
+        let sharing = self.label.kind.shares().then(|| sharing(&server, &state, &routes));
+        if let Some(sharing) = &sharing {
+            receive.spawn(beats::run(sharing.clone(), Link::new(server.clone(), "trigger".to_owned(), Arc::default())));
+        }
         let receiver = Receiver {
-            server: Connection { address: Some(address.to_owned()), ..Connection::default() },
+            server,
             references: Arc::default(),
-            routes: Arc::new(routes),
+            routes,
             state: state.clone(),
             client_name: "bench".to_owned(),
             max_message_bytes: 8 << 20,
-            sharing: None,
+            sharing,
         };
         let shutdown = CancellationToken::new();
         receive.spawn(receiver.run(shutdown.clone()));
@@ -118,6 +131,14 @@ impl Spinredis {
         }
         Ok(Box::new(Started { receive, guests, shutdown }))
     }
+}
+
+/// A group of replicas of its own for each start: one that was ended in the middle of a round is a member for a while yet.
+fn sharing(server: &Connection, state: &Arc<SubscriptionState>, routes: &Arc<Routes>) -> Arc<Sharing> {
+    let place = Place::of("default", &format!("bench-{:x}", rand::random::<u64>()), "a key".to_owned());
+    let settings = Settings { place, limits: SharingLimits::of(None), replica: "bench".to_owned() };
+    let (routes, from): (_, Arc<str>) = (routes.clone(), server.address.as_deref().unwrap_or_default().into());
+    Arc::new(Sharing::new(settings, state.clone(), move |messages| routes.deliver(&from, messages)))
 }
 
 impl Arm for Spinredis {

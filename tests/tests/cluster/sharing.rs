@@ -1,0 +1,147 @@
+//! Replicas that share messages, as an operator runs them: scaled, edited, evicted and killed under load, with exact accounts. Each
+//! handler rejects its message, so the stream of dead letters is a ledger of what was handled, kept where no pod's end can touch it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use spinredis_tests::{
+    guests,
+    kubernetes::{Namespace, app, cluster, condition},
+    wait::{eventually, eventually_within},
+};
+
+/// Messages that go out together. One `kubectl exec` takes some 200 ms here, so this is some 2,500 in a second.
+const BUNDLE: u64 = 500;
+/// How long pods may take to come and go on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+const PUBLISH: &str = "for n = ARGV[2], ARGV[3] do redis.call('PUBLISH', ARGV[1] .. '.' .. n % 16, 'J ' .. n) end";
+
+/// Publishes until it is stopped, and says how many messages that were.
+struct Load {
+    thread: JoinHandle<u64>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Load {
+    fn start(channel: String) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = thread::spawn(move || {
+            let mut published = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                let last = (published + BUNDLE - 1).to_string();
+                cluster().redis.cli(&["EVAL", PUBLISH, "0", &channel, &published.to_string(), &last]);
+                published += BUNDLE;
+            }
+            published
+        });
+        Self { thread, stop }
+    }
+
+    fn finish(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+fn shared(namespace: &Namespace, ledger: &str) -> Value {
+    let component = json!({
+        "id": "c",
+        "patterns": [format!("{}.*", namespace.channel("c"))],
+        "source": guests::source("dispatch.wat"),
+        "concurrency": 8,
+        "deadLetter": {"stream": ledger, "maxLength": 1_000_000},
+    });
+    let mut app = app("shared", json!({"address": cluster().redis.address()}), json!([component]));
+    app["spec"]["delivery"] = json!("Shared");
+    app
+}
+
+/// How often each message is in the ledger.
+fn ledger(stream: &str) -> BTreeMap<u64, u32> {
+    let text = cluster().redis.cli(&["--raw", "XRANGE", stream, "-", "+"]);
+    let mut times = BTreeMap::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line == "payload"
+            && let Some(number) = lines.next().and_then(|payload| payload.strip_prefix("J ")?.parse().ok())
+        {
+            *times.entry(number).or_insert(0) += 1;
+        }
+    }
+    times
+}
+
+fn wait_for_replicas(namespace: &Namespace, count: i64) -> Value {
+    let mut seen = Value::Null;
+    eventually_within(PATIENCE, &format!("{count} replicas share"), || {
+        seen = namespace.app("shared");
+        let message = condition(&seen, "Ready")["message"].as_str().unwrap_or_default().to_owned();
+        if message.starts_with(&format!("Shared {count}/{count}")) { Ok(()) } else { Err(message) }
+    });
+    seen
+}
+
+#[test]
+fn scaling_rollouts_and_evictions_under_load_lose_nothing_and_repeat_nothing() {
+    let namespace = Namespace::new("shared");
+    let stream = format!("ledger-{}", namespace.name());
+    namespace.add_guest("dispatch.wat");
+    let manifest = shared(&namespace, &stream);
+    namespace.apply(&manifest);
+    namespace.wait_until_ready("shared");
+    wait_for_replicas(&namespace, 1);
+
+    let load = Load::start(namespace.channel("c"));
+    namespace.kubectl(&["scale", "spinredisapp", "shared", "--replicas=5"]);
+    wait_for_replicas(&namespace, 5);
+    namespace.kubectl(&["scale", "spinredisapp", "shared", "--replicas=2"]);
+    wait_for_replicas(&namespace, 2);
+    // An edit: new pods come before the old ones go.
+    namespace.patch("shared", &json!({"spec": {"variables": [{"name": "edited", "value": "yes"}]}}));
+    eventually_within(PATIENCE, "the edit is rolled out", || {
+        let app = namespace.app("shared");
+        let observed = condition(&app, "Ready")["observedGeneration"] == app["metadata"]["generation"];
+        let progressing = condition(&app, "Ready")["status"] != "True";
+        if observed && !progressing && namespace.pod_names("shared").len() == 2 { Ok(()) } else { Err(app["status"].to_string()) }
+    });
+    // What a drained node does to its pods.
+    let evicted = namespace.pod_names("shared").remove(0);
+    namespace.kubectl(&["delete", "pod", &evicted, "--wait=false"]);
+    wait_for_replicas(&namespace, 2);
+    thread::sleep(Duration::from_secs(1));
+    let published = load.finish();
+
+    eventually(&format!("all of {published} messages are in the ledger"), || {
+        let length: u64 = cluster().redis.cli(&["XLEN", &stream]).parse().unwrap();
+        if length >= published { Ok(()) } else { Err(length.to_string()) }
+    });
+    let times = ledger(&stream);
+    let lost = (0..published).filter(|number| !times.contains_key(number)).count();
+    let twice = times.values().filter(|times| **times > 1).count();
+    cluster().redis.cli(&["DEL", &stream]);
+    assert_eq!((lost, twice), (0, 0), "of {published} messages");
+}
+
+#[test]
+fn spinredis_status_names_the_replicas_that_share() {
+    let namespace = Namespace::new("shared-status");
+    namespace.add_guest("dispatch.wat");
+    let mut manifest = shared(&namespace, "unused");
+    manifest["spec"]["replicas"] = json!(2);
+    namespace.apply(&manifest);
+    wait_for_replicas(&namespace, 2);
+    eventually("both replicas are named", || {
+        let text = namespace.kubectl(&["exec", "deploy/shared", "--", "spinredis", "status"]);
+        let named = namespace.pod_names("shared").iter().filter(|pod| text.contains(pod.as_str())).count();
+        if named == 2 && text.contains("owns a share") { Ok(()) } else { Err(text) }
+    });
+}
