@@ -90,7 +90,7 @@ async fn a_letter_is_written_with_all_its_fields_and_the_stream_keeps_its_length
     let redis = Redis::start().await;
     let (letters, _writer) = writing(place_with(&redis, 3, References::default()), BOUND);
     for payload in ["one", "two", "three", "four", "five"] {
-        letters.push(entry(payload), None);
+        letters.push(entry(payload), None, None);
     }
     flushed(&letters).await;
     let entries = stream(&redis, "failed").await;
@@ -122,10 +122,10 @@ async fn letters_wait_while_redis_is_away_and_the_oldest_are_lost_when_too_many_
     redis.kill();
     let bound = entry("0").cost() * 5;
     let (letters, _writer) = writing(place(&redis), bound);
-    letters.push(entry("first"), None);
+    letters.push(entry("first"), None, None);
     eventually("a try has failed", async || letters.counts().write_failures > 0).await;
     for number in 0..9 {
-        letters.push(entry(&number.to_string()), None);
+        letters.push(entry(&number.to_string()), None, None);
     }
     let counts = letters.counts();
     assert!(counts.pending_bytes <= bound && counts.lost + counts.pending as u64 == 10 && counts.lost >= 5, "{counts:?}");
@@ -143,7 +143,7 @@ async fn a_key_of_another_type_keeps_letters_waiting_until_it_is_gone() {
     let redis = Redis::start().await;
     let () = redis.command(&["SET", "failed", "something"]).await;
     let (letters, _writer) = writing(place(&redis), BOUND);
-    letters.push(entry("one"), None);
+    letters.push(entry("one"), None, None);
     eventually("a try has failed", async || letters.counts().write_failures > 0).await;
     assert_eq!((letters.counts().pending, letters.counts().stream_length), (1, None));
     let () = redis.command(&["DEL", "failed"]).await;
@@ -156,8 +156,8 @@ async fn what_cannot_be_written_before_the_end_is_counted_as_lost() {
     let mut redis = Redis::start().await;
     redis.kill();
     let (letters, _writer) = writing(place(&redis), BOUND);
-    letters.push(entry("one"), None);
-    letters.push(entry("two"), None);
+    letters.push(entry("one"), None, None);
+    letters.push(entry("two"), None, None);
     assert_eq!(letters.flush(Instant::now() + Duration::from_millis(100)).await, 2);
     assert_eq!(letters.counts().lost, 2);
 }
@@ -170,7 +170,7 @@ async fn a_corrected_password_is_used_without_a_restart() {
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, "hunter2").unwrap();
     let (letters, _writer) = writing(place_with(&redis, 100, References::directory(folder.path())), BOUND);
-    letters.push(entry("one"), None);
+    letters.push(entry("one"), None, None);
     eventually("a try has failed", async || letters.counts().write_failures > 0).await;
     std::fs::write(&file, "sesame\n").unwrap();
     flushed(&letters).await;
@@ -265,7 +265,7 @@ async fn a_message_that_fails_again_is_a_dead_letter_again_before_its_entry_goes
     let mut reading = Reading::start(&redis, "pod-a", 8);
     let Redriven { entry, receipt, .. } = reading.next().await;
     let (letters, _writer) = writing(place(&redis), BOUND);
-    letters.push(Entry { attempts: entry.attempts + 1, ..entry }, Some(receipt));
+    letters.push(Entry { attempts: entry.attempts + 1, ..entry }, Some(receipt), None);
     flushed(&letters).await;
     reading.end().await;
     assert_eq!(stream(&redis, "failed").await[0].1["attempts"], "2");
@@ -317,7 +317,7 @@ async fn a_stream_that_was_removed_is_read_again_when_it_is_back() {
 async fn of_two_who_move_the_same_entries_each_entry_is_moved_by_one() {
     let redis = Redis::start().await;
     let (letters, _writer) = writing(place(&redis), BOUND);
-    (0..90).for_each(|number| letters.push(entry(&number.to_string()), None));
+    (0..90).for_each(|number| letters.push(entry(&number.to_string()), None, None));
     flushed(&letters).await;
     let ids: Vec<String> = stream(&redis, "failed").await.into_iter().map(|(id, _)| id).collect();
     assert_eq!(ids.len(), 90);
