@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     queue::{Inbox, Message, Queue},
-    sharing::{Desk, Owned, member::Ours, parcel::Parcel},
+    sharing::{Desk, Owned, parcel::Parcel, stay::Ours},
 };
 
 /// The queues of each subscription, with the place it has in the component's list.

@@ -10,20 +10,23 @@ use tokio::{
 };
 
 use super::{
-    member::{Sharing, Told},
+    member::Sharing,
     script::{Script, ScriptError},
+    stay::Told,
 };
 use crate::dead_letters::link::Link;
 
 /// Between two calls there is at least this time, whatever wakes them: one for each message would be no use.
 const AT_LEAST: Duration = Duration::from_millis(2);
+/// An answer is waited for at least so long: connecting and signing in are part of it.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// A marker that the group has published is on its way for this many expiry times; after that it does not come.
 const MARKER_EXPIRIES: u32 = 5;
 
 /// Beats for as long as it is polled.
 pub async fn run(sharing: Arc<Sharing>, link: Link) {
     let limits = sharing.settings.limits;
-    let script = Script::new(link, sharing.settings.place.clone(), limits.expiry);
+    let script = Script::new(link, sharing.settings.place.clone(), limits.expiry.max(PATIENCE));
     let mut trouble: Option<Instant> = None;
     loop {
         let begun = Instant::now();
@@ -45,7 +48,9 @@ pub async fn run(sharing: Arc<Sharing>, link: Link) {
             None => {}
         }
         look_for_markers(&sharing);
-        let pause = pause(&sharing, limits.beat, !told.is_empty());
+        // Whoever waits for something to be finished need not wait for an answer.
+        sharing.changed.notify_waiters();
+        let pause = if trouble.is_some() { limits.beat } else { pause(&sharing, limits.beat, !told.is_empty()) };
         let wake = async {
             sharing.wake.notified().await;
             sleep_until(begun + AT_LEAST).await;
@@ -89,7 +94,7 @@ fn report(sharing: &Sharing, error: &ScriptError, is_long: bool) {
     let message = error.to_string();
     let is_member = sharing.desk().current.as_ref().is_some_and(|stay| stay.lease.holds());
     let problem = Some((error.reason(), message.clone()));
-    if (is_long || !is_member) && sharing.state().share_missing(problem) {
+    if (is_long || !is_member) && sharing.state.share_missing(problem) {
         tracing::warn!("{message}");
     }
 }
@@ -105,7 +110,7 @@ fn look_for_markers(sharing: &Sharing) {
         "this replica is told of markers on the control channel {channel} that never come: the user may not be permitted to publish there \
          (ACL SETUSER … &{channel} +publish +subscribe), or the address leads to different servers"
     );
-    if sharing.state().share_missing(Some((Reason::RedisPermission, message.clone()))) {
+    if sharing.state.share_missing(Some((Reason::RedisPermission, message.clone()))) {
         tracing::warn!("{message}");
     }
 }

@@ -4,7 +4,10 @@
 //! |---|---|
 //! | a message as it is kept, and what goes with one that is ours | [`parcel`] |
 //! | the right to begin what is ours, for as long as the group counts on us | [`lease`] |
-//! | the replica's present stay in the group and those before it | [`member`] |
+//! | one stay in the group | `stay` |
+//! | the present stay and those before it, under one lock | [`desk`] |
+//! | what happens to this replica: it enters, hears markers, is cut off, leaves | [`member`] |
+//! | what it tells the group and what it makes of the answers | `answers` |
 //! | tells the group in Redis that we live, and hears of the others | [`beats`] |
 //! | calls the script | `script` |
 //! | what metrics and `spinredis status` show | [`report`] |
@@ -12,14 +15,18 @@
 //! The receiver brings what Redis sends, in its order; beats come from the control thread. Both meet under one lock, and under
 //! it messages go into the queues, so that what is released by a beat cannot overtake what was received before.
 
+mod answers;
 pub mod beats;
+pub mod desk;
 pub mod lease;
 pub mod member;
 pub mod parcel;
 pub mod report;
 mod script;
+pub mod stay;
 
-pub use member::{Desk, Sharing};
+pub use desk::Desk;
+pub use member::Sharing;
 pub use parcel::Owned;
 
 use spinredis_crds::sharing::SharingLimits;

@@ -1,0 +1,82 @@
+//! One stay of this replica in its group, from the moment it may ask to be a member to the moment it has nothing left to finish.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use spinredis_sharing::{
+    group::{Delivery, Group, Stage},
+    progress::Progress,
+    script::Operation,
+    wire::Report,
+};
+
+use super::{
+    lease::Lease,
+    parcel::{Owned, Parcel},
+};
+
+/// One stay in the group.
+pub(super) struct Stay {
+    pub(super) group: Group<Parcel>,
+    pub(super) lease: Arc<Lease>,
+    pub(super) progress: Arc<Progress>,
+    /// What it is to tell the group beside that it lives, in this order.
+    pub(super) wanted: VecDeque<Operation>,
+    /// Whether it has asked to be a member.
+    pub(super) has_joined: bool,
+    /// Whether its connection broke.
+    pub(super) has_been_cut: bool,
+    /// Whether the group has forgotten everything and was not told yet who there was.
+    pub(super) is_reborn: bool,
+    /// The name and the text of what it subscribes to.
+    pub(super) set: (String, String),
+    /// The group's birth, as it last heard of it.
+    pub(super) birth: String,
+    /// Since when it knows of a marker that has not come.
+    pub(super) behind: Option<Instant>,
+}
+
+/// A message for the queues, with what goes with it to its end.
+pub type Ours = (Parcel, Arc<Owned>, u32);
+
+impl Stay {
+    /// What it tells the group now.
+    pub(super) fn operation(&self, is_leaving: bool) -> Operation {
+        let has_left = self.group.stage() == Stage::Left || is_leaving;
+        match self.wanted.front() {
+            Some(operation) => *operation,
+            None if has_left && self.group.is_finished() => Operation::Final,
+            None => Operation::Beat,
+        }
+    }
+
+    /// Whether there is something to tell that need not wait for the next beat.
+    pub(super) fn has_news(&self, is_leaving: bool) -> bool {
+        self.operation(is_leaving) != Operation::Beat || self.group.wants_beat()
+    }
+
+    pub(super) fn ours(&self, delivery: Delivery<Parcel>) -> Ours {
+        let Delivery { parcel, claim, crashes } = delivery;
+        (parcel, Arc::new(Owned::new(self.lease.clone(), self.progress.clone(), claim)), crashes)
+    }
+
+    pub(super) fn take_ready(&mut self) -> Vec<Ours> {
+        let ready = self.group.take_ready();
+        ready.into_iter().map(|delivery| self.ours(delivery)).collect()
+    }
+
+    pub(super) fn revoke(&mut self) {
+        self.group.expelled();
+        self.lease.revoke();
+    }
+}
+
+/// What one stay tells.
+pub(super) struct Told {
+    pub(super) id: String,
+    pub(super) operation: Operation,
+    pub(super) set: (String, String),
+    pub(super) birth: String,
+    pub(super) epoch: u64,
+    pub(super) report: Report,
+    pub(super) known: String,
+}
