@@ -10,9 +10,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
 use spinredis_tests::redis::Redis;
 
-use super::replicas::{Replicas, let_it_run, load, shared};
-
-const RATE: u32 = 2_000;
+use super::replicas::{RATE, Replicas, let_it_run, load, shared};
 
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
@@ -46,7 +44,7 @@ fn sharing_chaos() {
             }
             5 if pods.len() > 3 => {
                 replicas.signal(&pod, "STOP");
-                let_it_run(Duration::from_millis(random.random_range(500..3_000)));
+                let_it_run(Duration::from_millis(if random.random_bool(0.1) { 30_000 } else { random.random_range(500..5_000) }));
                 replicas.signal(&pod, "CONT");
                 deaths += 1;
                 let_it_run(Duration::from_millis(2_500));

@@ -5,9 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 use spinredis_tests::{redis::Redis, wait::eventually};
 
-use super::replicas::{Replicas, let_it_run, load, shared};
+use super::replicas::{RATE, Replicas, let_it_run, load, shared};
 
-const RATE: u32 = 2_000;
 /// The defaults.
 const BEAT: Duration = Duration::from_millis(200);
 

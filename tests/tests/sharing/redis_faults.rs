@@ -5,9 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use spinredis_tests::{metrics::HANDLED, redis::Redis};
 
-use super::replicas::{Replicas, let_it_run, load, shared};
-
-const RATE: u32 = 2_000;
+use super::replicas::{RATE, Replicas, let_it_run, load, shared};
 
 #[test]
 fn a_flushall_and_a_lost_script_cost_nothing() {

@@ -15,6 +15,9 @@ use spinredis_tests::{
 /// What all replicas of the app sign with.
 pub const KEY: &str = "a key that only the replicas know";
 
+/// Messages in a second: as many as two busy processors take with everything else that a test run does.
+pub const RATE: u32 = 2_000;
+
 /// The manifest of an app of one component, `c`, which gets all channels that begin with `c.`, whose replicas share messages.
 pub fn shared(trigger: Value, more: Value) -> Value {
     let mut component = json!({"id": "c", "patterns": ["c.*"], "source": source("dispatch.wat")});

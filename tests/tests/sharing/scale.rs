@@ -5,10 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use spinredis_tests::redis::Redis;
 
-use super::replicas::{Replicas, assert_in_order, let_it_run, load, shared};
-
-/// Messages in a second.
-const RATE: u32 = 2_000;
+use super::replicas::{RATE, Replicas, assert_in_order, let_it_run, load, shared};
 
 #[test]
 fn one_replica_becomes_five_and_then_two_and_each_message_is_handled_once_in_its_order() {
