@@ -48,6 +48,24 @@ fn a_replica_that_stood_still_begins_nothing_that_others_have_taken_over() {
 }
 
 #[test]
+fn what_a_replica_had_queued_when_it_stood_still_is_left_to_those_who_took_it_over() {
+    let redis = Redis::start();
+    let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 4, "ordering": "None"})));
+    let pods = replicas.add(3);
+    // Each has some thousand messages, of which it handles two hundred in a second.
+    redis.publish_all("c.one", (0..3_000).map(|number| format!("W0020 {number}")));
+    let_it_run(Duration::from_secs(1));
+    replicas.signal(&pods[0], "STOP");
+    let_it_run(Duration::from_secs(3));
+    replicas.signal(&pods[0], "CONT");
+    let accounts = replicas.accounts(3_000);
+    // What was in hand, and what was finished since the last beat.
+    assert!(accounts.twice.len() < 200, "{accounts}");
+    let moved = replicas.get(&pods[0]).metric("spinredis_messages_dropped_total", &[("reason", "moved")]);
+    assert!(moved > 300.0, "{moved} messages were left to others");
+}
+
+#[test]
 fn a_connection_that_is_cut_costs_nothing() {
     let redis = Redis::start();
     let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 8})));
