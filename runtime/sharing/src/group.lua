@@ -30,6 +30,12 @@ local group = KEYS[1]
 local operation, id, channel, key, expiry = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local set, report, birth, epoch, text, known = ARGV[6], ARGV[7], ARGV[8], whole(ARGV[9]) or 0, ARGV[10], ARGV[11]
 
+-- A script that fails is not undone. So the marker goes out first: who may not publish changes nothing.
+local writes = {}
+local function write(...)
+  table.insert(writes, { ... })
+end
+
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '-'
@@ -39,9 +45,9 @@ for place = 1, #fields, 2 do
   stored[fields[place]] = fields[place + 1]
 end
 if stored.birth == nil or string.match(stored.birth, '^%w+') ~= run then
-  redis.call('DEL', group)
+  write('DEL', group)
   stored = { birth = run .. '-' .. time[1] .. string.format('%06d', tonumber(time[2])), list = '' }
-  redis.call('HSET', group, 'birth', stored.birth, 'list', '')
+  write('HSET', group, 'birth', stored.birth, 'list', '')
 end
 -- Nobody ran this for so long: the server stood still, or its clock was moved. That is nobody's death.
 local stillness = now - (whole(stored.last) or now)
@@ -58,7 +64,7 @@ for field, value in pairs(stored) do
       local ahead = beat + stillness > now
       records[name] = { beat = ahead and now or beat + stillness, changed = ahead, state = state, set = of, expiry = patience, report = told }
     else
-      redis.call('HDEL', group, field) -- nobody of ours wrote that
+      write('HDEL', group, field) -- nobody of ours wrote that
     end
   elseif string.sub(field, 1, 2) == 's:' then
     sets[string.sub(field, 3)] = value
@@ -71,7 +77,7 @@ local last = math.max(whole(stored.epoch) or now, epoch)
 local departed = {}
 local function depart(name, how, told)
   records[name] = nil
-  redis.call('HDEL', group, 'm:' .. name)
+  write('HDEL', group, 'm:' .. name)
   table.insert(departed, 'departed ' .. name .. ' ' .. how .. ' ' .. told)
 end
 
@@ -98,7 +104,7 @@ if mine and (operation == 'final' or operation == 'gave') then
 elseif mine then
   if operation == 'join' and text ~= '' and sets[set] == nil then
     sets[set] = text
-    redis.call('HSET', group, 's:' .. set, text)
+    write('HSET', group, 's:' .. set, text)
   elseif operation == 'cut' and mine.state ~= 'cut' then
     -- Also one that leaves may not have received all that it owned before its marker.
     mine.state = 'cut'
@@ -118,7 +124,7 @@ for name, record in pairs(records) do
     table.insert(names, name)
     if record.changed or stillness ~= 0 then
       local value = string.format('%d %s %s %d %s', record.beat, record.state, record.set, record.expiry, record.report)
-      redis.call('HSET', group, 'm:' .. name, value)
+      write('HSET', group, 'm:' .. name, value)
     end
   end
 end
@@ -158,14 +164,17 @@ if list ~= stored.list or #departed > 0 or returned then
     if used[of] and kinds > 1 then
       table.insert(lines, 'set ' .. of .. ' ' .. content)
     elseif not used[of] then
-      redis.call('HDEL', group, 's:' .. of)
+      write('HDEL', group, 's:' .. of)
     end
   end
   local body = table.concat(lines, '\n') .. '\n'
-  redis.call('HSET', group, 'list', list)
+  write('HSET', group, 'list', list)
   redis.call('PUBLISH', channel, redis.sha1hex(key .. body) .. '\n' .. body)
 end
-redis.call('HSET', group, 'epoch', last, 'last', now)
+write('HSET', group, 'epoch', last, 'last', now)
+for _, words in ipairs(writes) do
+  redis.call(unpack(words))
+end
 -- What nobody beats for is forgotten.
 redis.call('PEXPIRE', group, math.max(60000, expiry * 20))
 

@@ -6,7 +6,7 @@
 //! another's is kept until that one tells that it has finished it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -233,7 +233,7 @@ impl<T: Parcel> Group<T> {
     /// A message was received by a subscription. `make` makes a parcel of it when it is to be kept or handled.
     pub fn message(&mut self, subscription: usize, channel: &[u8], payload: &[u8], make: impl FnOnce() -> T) -> Taken<T> {
         let Some((epoch, key, is_ours)) = self.whose(subscription, channel, payload) else { return Taken::Kept };
-        let (place, claim) = self.progress.receive(epoch.members.class(subscription).mask, is_ours);
+        let (place, claim) = self.progress.receive(&epoch.members, subscription, is_ours);
         let Some(claim) = claim else {
             self.counts.others += 1;
             if let Some(owner) = epoch.members.class(subscription).owner(key) {
@@ -268,7 +268,7 @@ impl<T: Parcel> Group<T> {
         // Its payload is unknown, so its channel decides, for all alike.
         let Some((epoch, _, is_ours)) = self.whose(subscription, channel, &[]) else { return false };
         // Finished as soon as it is counted: the claim is dropped.
-        let _ = self.progress.receive(epoch.members.class(subscription).mask, is_ours);
+        let _ = self.progress.receive(&epoch.members, subscription, is_ours);
         is_ours
     }
 
@@ -378,7 +378,7 @@ impl<T: Parcel> Group<T> {
     fn replay(&mut self, entry: Entry<T>, is_last: bool) {
         self.counts.replayed += 1;
         let is_careful = entry.is_careful();
-        let claim = self.progress.take_over(entry.place.epoch, is_careful, is_last);
+        let claim = self.progress.take_over((entry.place.epoch, &entry.epoch.members), entry.subscription, is_careful, is_last);
         let Entry { place, epoch, subscription, key, crashes, after, parcel, .. } = entry;
         if is_careful {
             self.careful.waiting.push_back((place, key, Delivery { parcel, claim, crashes }));
@@ -514,17 +514,22 @@ impl<T: Parcel> Group<T> {
         self.abandon();
     }
 
-    /// Lets go what was not handed out. Returns how many messages that were.
-    pub fn abandon(&mut self) -> usize {
-        let held = self.held.clear().len() + self.careful.waiting.len() + self.ready.len();
+    /// Lets go what was not handed out.
+    fn abandon(&mut self) {
+        self.held.clear();
         self.careful.waiting.clear();
         self.ready.clear();
-        held
     }
 
-    /// Everything that was not handed out, to be handled at once: there is nobody to wait for.
-    pub fn hurry(&mut self) {
-        let held = self.held.clear();
-        self.ready.extend(held.into_iter().map(|Item { parcel, claim, crashes, .. }| Delivery { parcel, claim, crashes }));
+    /// This replica stops before everything is finished: these are there to do what is left, as far as they have it. What nobody
+    /// else has is handed out now, since there is nobody to wait for.
+    pub fn give_up(&mut self, heirs: BTreeSet<Id>) {
+        if !heirs.is_empty() {
+            self.progress.leave_to(heirs);
+        }
+        let held = self.held.clear().into_iter().map(|Item { parcel, claim, crashes, .. }| Delivery { parcel, claim, crashes });
+        self.ready.extend(held);
+        self.ready.extend(self.careful.waiting.drain(..).map(|(_, _, delivery)| delivery));
+        self.ready.retain(|delivery| !delivery.claim.is_handed_over());
     }
 }

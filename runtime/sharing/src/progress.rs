@@ -5,11 +5,15 @@
 //! or dropped. The end is when the last copy of the claim is dropped, so that no way out can be forgotten.
 
 use std::{
-    collections::{BTreeMap, VecDeque, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::wire::{Place, Positions, Report, SEEN_ALL};
+use crate::{
+    Id,
+    epoch::Members,
+    wire::{Place, Positions, Report, SEEN_ALL},
+};
 
 /// What a replica owns and has finished, in one stay in the group.
 #[derive(Default)]
@@ -28,7 +32,8 @@ struct Inner {
     /// Messages that are owned and not finished.
     unfinished: usize,
     trying: Option<Place>,
-    frozen: bool,
+    /// Once it is given up: who is there to do what is left.
+    heirs: Option<BTreeSet<Id>>,
     /// Whether somebody waits for the last message.
     watched: bool,
     /// Whether everything that it will ever own was received.
@@ -67,6 +72,9 @@ impl Epoch {
 pub struct Claim {
     progress: Arc<Progress>,
     kind: Kind,
+    /// Who received the message, and by which of this replica's subscriptions.
+    epoch: Arc<Members>,
+    subscription: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -78,6 +86,13 @@ enum Kind {
 }
 
 impl Claim {
+    /// Whether this replica was given up and somebody is there who has the message too.
+    pub fn is_handed_over(&self) -> bool {
+        let inner = self.progress.inner();
+        let Some(heirs) = &inner.heirs else { return false };
+        self.epoch.class(self.subscription).members.iter().any(|member| heirs.contains(&member.id))
+    }
+
     /// Whether somebody else had owned the message before.
     pub fn is_replay(&self) -> bool {
         matches!(self.kind, Kind::Replay { .. })
@@ -113,7 +128,8 @@ impl Progress {
     }
 
     /// Counts a message of the present epoch. Gives its place, and a claim when it is owned.
-    pub(crate) fn receive(self: &Arc<Self>, class: u64, is_owned: bool) -> (Place, Option<Claim>) {
+    pub(crate) fn receive(self: &Arc<Self>, members: &Arc<Members>, subscription: usize, is_owned: bool) -> (Place, Option<Claim>) {
+        let class = members.class(subscription).mask;
         let mut inner = self.inner();
         let Some(epoch) = inner.epochs.back_mut() else { return (Place { epoch: 0, class, position: 0 }, None) };
         let number = epoch.number;
@@ -126,16 +142,22 @@ impl Progress {
         line.owned.push_back((place.position, false));
         inner.unfinished += 1;
         drop(inner);
-        (place, Some(Claim { progress: self.clone(), kind: Kind::Own(place) }))
+        (place, Some(Claim { progress: self.clone(), kind: Kind::Own(place), epoch: members.clone(), subscription }))
     }
 
     /// Takes a message of this epoch over that somebody else had owned.
-    pub(crate) fn take_over(self: &Arc<Self>, epoch: u64, careful: bool, is_last: bool) -> Claim {
+    pub(crate) fn take_over(
+        self: &Arc<Self>,
+        (epoch, members): (u64, &Arc<Members>),
+        subscription: usize,
+        careful: bool,
+        is_last: bool,
+    ) -> Claim {
         let mut inner = self.inner();
         *inner.replays.entry(epoch).or_default() += 1;
         inner.unfinished += 1;
         drop(inner);
-        Claim { progress: self.clone(), kind: Kind::Replay { epoch, careful, is_last } }
+        Claim { progress: self.clone(), kind: Kind::Replay { epoch, careful, is_last }, epoch: members.clone(), subscription }
     }
 
     /// From now on the report says that this message is about to be tried; `None`: that none is.
@@ -145,7 +167,7 @@ impl Progress {
 
     fn finish(&self, kind: Kind) {
         let mut inner = self.inner();
-        if inner.frozen {
+        if inner.heirs.is_some() {
             return;
         }
         inner.unfinished = inner.unfinished.saturating_sub(1);
@@ -171,14 +193,14 @@ impl Progress {
         }
     }
 
-    /// From now on nothing counts as finished any more: what is dropped is left to others.
-    pub fn freeze(&self) {
-        self.inner().frozen = true;
+    /// From now on nothing counts as finished any more: what is dropped is left to these, as far as they have it.
+    pub fn leave_to(&self, heirs: BTreeSet<Id>) {
+        self.inner().heirs = Some(heirs);
     }
 
-    /// Whether it is left to others.
-    pub fn is_frozen(&self) -> bool {
-        self.inner().frozen
+    /// The same, to whoever has taken it over.
+    pub fn freeze(&self) {
+        self.inner().heirs.get_or_insert_default();
     }
 
     /// From now on the end of the last message is told at once.
@@ -234,9 +256,33 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        share::{Print, Subscriptions},
+        wire::Named,
+    };
+
+    /// Two subscriptions, of the classes 1 and 3.
+    fn members() -> Arc<Members> {
+        let print = |name: &str| Print::of(name, false);
+        let set = |names: &[&str]| Subscriptions::new(names.iter().map(|name| (print(name), false)));
+        let (own, other) = (set(&["a", "b"]), set(&["b"]));
+        let mut sets = [(own.name(), own.clone()), (other.name(), other)];
+        sets.sort_by_key(|(name, _)| *name != own.name());
+        let named = [Named { id: "x".into(), set: own.name() }, Named { id: "y".into(), set: sets[1].0.clone() }];
+        Arc::new(Members::new(&named, &sets.into(), &own, &[print("a"), print("b")]))
+    }
+
+    fn receive(progress: &Arc<Progress>, subscription: usize, is_owned: bool) -> Option<Claim> {
+        progress.receive(&members(), subscription, is_owned).1
+    }
 
     fn own(progress: &Arc<Progress>) -> Claim {
-        progress.receive(1, true).1.unwrap()
+        receive(progress, 0, true).unwrap()
+    }
+
+    /// The classes of the two.
+    fn classes() -> (u64, u64) {
+        (members().class(0).mask, members().class(1).mask)
     }
 
     #[test]
@@ -244,11 +290,11 @@ mod tests {
         let progress = Arc::new(Progress::default());
         progress.begin(5);
         let (first, second) = (own(&progress), own(&progress));
-        progress.receive(1, false);
+        receive(&progress, 0, false);
         drop(second);
-        assert_eq!(progress.report().finished, [(1, 0)].into());
+        assert_eq!(progress.report().finished, [(classes().0, 0)].into());
         drop(first);
-        assert_eq!((progress.report().finished, progress.unfinished()), ([(1, 3)].into(), 0));
+        assert_eq!((progress.report().finished, progress.unfinished()), ([(classes().0, 3)].into(), 0));
     }
 
     #[test]
@@ -269,7 +315,8 @@ mod tests {
     fn what_is_taken_over_counts_where_it_was_published() {
         let progress = Arc::new(Progress::default());
         progress.begin(7);
-        let (late, early) = (progress.take_over(6, false, false), progress.take_over(4, false, false));
+        let take_over = |epoch| progress.take_over((epoch, &members()), 0, false, false);
+        let (late, early) = (take_over(6), take_over(4));
         let told = |progress: &Progress| (progress.report().epoch, progress.report().replaying);
         assert_eq!(told(&progress), (7, Some(4)));
         drop(early);
@@ -283,9 +330,11 @@ mod tests {
         let progress = Arc::new(Progress::default());
         progress.begin(1);
         let claim = own(&progress);
-        progress.freeze();
+        progress.leave_to(["y".into()].into());
+        // The other one has the second subscription only.
+        assert!(!claim.is_handed_over() && receive(&progress, 1, true).unwrap().is_handed_over());
         drop(claim);
-        assert_eq!(progress.report().finished, [(1, 0)].into());
+        assert_eq!(progress.report().finished[&classes().0], 0);
     }
 
     #[test]
@@ -293,9 +342,9 @@ mod tests {
         let progress = Arc::new(Progress::default());
         progress.begin(1);
         let slow = own(&progress);
-        progress.receive(3, false);
-        progress.receive(3, true);
-        assert_eq!(progress.report().finished, [(1, 0), (3, 2)].into());
+        receive(&progress, 1, false);
+        drop(receive(&progress, 1, true));
+        assert_eq!(progress.report().finished, [(classes().0, 0), (classes().1, 2)].into());
         drop(slow);
     }
 }

@@ -68,10 +68,12 @@ pub struct Place {
 }
 
 impl Place {
-    /// Of an app. Replicas of one app on several servers have a group on each.
-    pub fn of(namespace: &str, app: &str, signing_key: String) -> Self {
+    /// Of an app on a server. Apps that have only their name in common, one after the other or in two clusters, have different keys
+    /// to sign with and different groups; so have those in different databases, which channels know nothing of.
+    pub fn of(namespace: &str, app: &str, signing_key: String, database: i64) -> Self {
         let prefix = prefix(namespace, app);
-        Self { key: format!("{prefix}group"), channel: format!("{prefix}group"), signing_key }
+        let name = format!("{prefix}group-{}-{database}", &crate::wire::hex(&Sha1::digest(&signing_key))[..8]);
+        Self { key: name.clone(), channel: name, signing_key }
     }
 }
 

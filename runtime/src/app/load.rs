@@ -117,17 +117,17 @@ impl App {
             dispatchers.push(dispatcher);
         }
         let client_name = client_name(&name, pod.as_deref());
-        let settings = sharing(manifest, pod.as_deref())?;
         let mut receivers: Vec<Receiver> = Vec::new();
         let mut beating = Vec::new();
         for (server, routes) in servers.0 {
             let wanted = routes.subscriptions().cloned();
+            let settings = sharing(manifest, pod.as_deref(), &server, &references)?;
             let state = Arc::new(match settings {
                 Some(_) => SubscriptionState::shared(name.to_string(), wanted),
                 None => SubscriptionState::new(name.to_string(), wanted),
             });
             let routes = Arc::new(routes);
-            let sharing = settings.clone().map(|settings| {
+            let sharing = settings.map(|settings| {
                 // What messages say of the server they came from has no part in the address, which may be in a Secret.
                 let (routes, from) = (routes.clone(), from(&server, &references));
                 Arc::new(Sharing::new(settings, state.clone(), move |messages| routes.deliver(&from, messages)))
@@ -232,13 +232,15 @@ fn places(name: &str, index: &Index, references: &Arc<References>) -> Result<Vec
     place::places(name, &components, index.trigger.as_ref(), references)
 }
 
-/// How the replicas share messages, if they do.
-fn sharing(manifest: &Manifest, pod: Option<&str>) -> Result<Option<Settings>, LoadError> {
+/// How the replicas share the messages of a server, if they do.
+fn sharing(manifest: &Manifest, pod: Option<&str>, server: &Connection, references: &References) -> Result<Option<Settings>, LoadError> {
     if !manifest.spec.delivery.is_shared() {
         return Ok(None);
     }
-    let signing_key = env::var(GROUP_KEY_VARIABLE).ok().filter(|key| !key.is_empty());
-    let place = Place::of(&manifest.metadata.namespace, &manifest.metadata.name, signing_key.ok_or(LoadError::NoGroupKey)?);
+    let signing_key = env::var(GROUP_KEY_VARIABLE).ok().filter(|key| !key.is_empty()).ok_or(LoadError::NoGroupKey)?;
+    // An address that cannot be had yet has database 0, as most have.
+    let database = Endpoint::address(server, "trigger", references).map_or(0, |(_, address)| address.database);
+    let place = Place::of(&manifest.metadata.namespace, &manifest.metadata.name, signing_key, database.into());
     Ok(Some(Settings { place, limits: manifest.spec.sharing(), replica: pod.unwrap_or("spinredis").to_owned() }))
 }
 

@@ -1,11 +1,14 @@
 //! A dead letter in advance: of a message that one replica died with and that only this one still has. Should it bring this one down
-//! as well, its letter is there; else it is taken back when the message has had its end.
+//! as well, its letter is there; it is taken back when the message has had its end, and not between two attempts.
+
+use std::sync::atomic::Ordering;
 
 use redis::cmd;
 
 use super::{entry::Entry, writer::DeadLetters};
 
 /// A letter that was left in advance: its id in the stream.
+#[derive(Debug)]
 pub struct Advance(String);
 
 impl DeadLetters {
@@ -18,14 +21,14 @@ impl DeadLetters {
             Err(error) => {
                 tracing::warn!(
                     app = %place.app, component = %place.component, channel = %entry.channel,
-                    "a message that a replica died with is handled without a dead letter in advance: {error}"
+                    "a message that a replica died with has no dead letter in advance: {error}"
                 );
                 None
             }
         }
     }
 
-    /// Takes a letter back: its message has had its end. What cannot be taken back is a letter of a message that was handled, which is
+    /// Takes a letter back: its message was handled. What cannot be taken back is a letter of a message that was handled, which is
     /// better than none of one that was not.
     pub async fn take_back(&self, Advance(id): Advance) {
         let place = self.place();
@@ -33,5 +36,15 @@ impl DeadLetters {
         if let Err(error) = deleted {
             tracing::warn!(app = %place.app, component = %place.component, id, "a dead letter of a handled message cannot be taken back: {error}");
         }
+    }
+
+    /// Puts the letter of a message that failed for good in the place of the one in advance. Returns whether that was done.
+    pub async fn replace(&self, advance: Advance, entry: &Entry) -> bool {
+        let written = self.leave_in_advance(entry).await.is_some();
+        if written {
+            self.written.fetch_add(1, Ordering::Relaxed);
+        }
+        self.take_back(advance).await;
+        written
     }
 }

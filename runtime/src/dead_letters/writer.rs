@@ -74,7 +74,7 @@ pub struct DeadLetters {
     /// Nothing waits any more.
     emptied: Notify,
     news: News,
-    written: AtomicU64,
+    pub(super) written: AtomicU64,
     write_failures: AtomicU64,
     lost: AtomicU64,
     stream_length: AtomicI64,

@@ -189,12 +189,8 @@ impl<H: Handle> Dispatcher<H> {
         let result = match self.blame(&message) {
             Some(failure) => Err(failure),
             None => {
-                let advance = self.leave_in_advance(&message).await;
-                let result = self.handler.call(&self.for_guest(&message, attempt)).await;
-                if let (Some(advance), Some(dead_letters)) = (advance, &self.dead_letters) {
-                    dead_letters.take_back(advance).await;
-                }
-                result
+                self.leave_in_advance(&message).await;
+                self.handler.call(&self.for_guest(&message, attempt)).await
             }
         };
         let took = started.elapsed();
@@ -219,21 +215,52 @@ impl<H: Handle> Dispatcher<H> {
         if let Err(failure) = &result {
             self.failures.add(&message, attempt, failure, matches!(finished, Finished::Retrying { .. }));
         }
+        let advance = match finished {
+            Finished::Handled | Finished::Failed => {
+                message.owned.as_ref().and_then(|owned| owned.advances().remove(self.queue.component()))
+            }
+            _ => None,
+        };
         match (finished, result) {
-            (Finished::Handled, _) => settle(&message),
-            (Finished::Failed, Err(failure)) => self.bury(&message, attempt, failure.kind.as_str(), failure.message),
+            (Finished::Handled, _) => {
+                if let (Some(advance), Some(dead_letters)) = (advance, &self.dead_letters) {
+                    dead_letters.take_back(advance).await;
+                }
+                settle(&message);
+            }
+            (Finished::Failed, Err(failure)) => self.fail(&message, attempt, failure, advance).await,
             _ => {}
         }
         next
     }
 
     /// Of a message that a replica died with and that no other has any more.
-    async fn leave_in_advance(&self, message: &Message) -> Option<Advance> {
-        let dead_letters = self.dead_letters.as_ref().filter(|_| message.owned.as_ref().is_some_and(|owned| owned.is_last()))?;
+    async fn leave_in_advance(&self, message: &Message) {
+        let (Some(dead_letters), Some(owned)) = (&self.dead_letters, message.owned.as_ref().filter(|owned| owned.is_last())) else {
+            return;
+        };
+        if owned.advances().contains_key(self.queue.component()) {
+            return;
+        }
         let error = format!("{} replicas ended while they may have handled it, and this one after them", message.crashes);
         let (app, component) = (&self.app, self.queue.component());
         let entry = letter::entry(app, component, self.pattern(message), message, message.crashes, FailureKind::Crash.as_str(), error);
-        dead_letters.leave_in_advance(&entry).await
+        if let Some(advance) = dead_letters.leave_in_advance(&entry).await {
+            owned.advances().insert(component.to_owned(), advance);
+        }
+    }
+
+    /// A message has failed for good: its letter takes the place of the one in advance, where there is one.
+    async fn fail(&self, message: &Message, attempt: u32, failure: Failure, advance: Option<Advance>) {
+        let (reason, error) = (failure.kind.as_str(), failure.message);
+        if let (Some(advance), Some(dead_letters)) = (advance, &self.dead_letters) {
+            let (app, component) = (&self.app, self.queue.component());
+            let entry = letter::entry(app, component, self.pattern(message), message, attempt, reason, error.clone());
+            if dead_letters.replace(advance, &entry).await {
+                return;
+            }
+        }
+        self.bury(message, attempt, reason, error);
     }
 
     /// Of a message with which too many replicas died: it is not tried again.

@@ -105,7 +105,8 @@ impl Receiver {
             let message = match events.event() {
                 Ok(Some(Event::Message(message))) => self.bounded(message),
                 Ok(Some(event)) => {
-                    // Whoever enters or leaves the group wants the desk for itself.
+                    // Whoever enters or leaves the group wants the desk for itself, and what was received before is in the queues by then.
+                    batch.flush();
                     drop(desk.take());
                     self.note(event, address);
                     desk = self.sharing.as_ref().map(|sharing| (sharing, sharing.desk()));

@@ -1,6 +1,9 @@
 //! What this replica tells its group with each beat, and what it makes of the answers.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use spinredis_sharing::{
     group::Stage,
@@ -13,6 +16,9 @@ use super::{
     member::Sharing,
     stay::{Stay, Told},
 };
+
+/// See [`Sharing::marker_patience`].
+const MARKER_EXPIRIES: u32 = 5;
 
 impl Sharing {
     /// The group answered a stay.
@@ -42,18 +48,19 @@ impl Sharing {
                     // What came up meanwhile is still to be told.
                     stay.wanted.pop_front_if(|told| *told == operation);
                     stay.group.reply(reply, sent.0);
-                    if is_current && stay.group.stage() == Stage::Member {
+                    let is_outside = stay.group.stage() == Stage::Outside;
+                    let is_behind = is_outside || (stay.group.stage() == Stage::Member && reply.epoch > stay.group.epoch());
+                    stay.behind = is_behind.then(|| stay.behind.unwrap_or_else(Instant::now));
+                    let waits = stay.behind.is_some_and(|since| since.elapsed() >= self.marker_patience());
+                    if is_current && stay.group.stage() == Stage::Member && !waits {
                         self.announce(stay.group.members(), self.state.share_taken(stay.group.members()));
                     }
-                    let behind =
-                        stay.group.stage() == Stage::Member && reply.epoch > stay.group.epoch() || stay.group.stage() == Stage::Outside;
-                    stay.behind = behind.then(|| stay.behind.unwrap_or_else(Instant::now));
                     let ready = stay.take_ready();
                     (self.deliver)(ready);
                 }
             }
         }
-        let is_leaving = desk.is_leaving;
+        let is_leaving = desk.is_leaving && self.stopping.load(Ordering::Acquire);
         if desk.current.iter().any(|stay| stay.has_news(is_leaving)) || desk.former.iter().any(|stay| stay.has_news(false)) {
             self.wake.notify_one();
         }
@@ -72,15 +79,16 @@ impl Sharing {
             return;
         }
         let is_present = is_current && same_server && !is_leaving;
-        if stay.group.epoch() == 0 && !is_present {
-            return self.drop_stay(desk, id);
-        }
+        let is_nobody = stay.group.epoch() == 0;
         if is_current && !same_server && !is_leaving {
             // Another server answers than the one this stay began on.
             let again = desk.current.as_ref().map(|stay| self.again(stay));
             desk.cut();
             desk.current = again;
             self.state.share_missing(None);
+        }
+        if is_nobody && !is_present {
+            return self.drop_stay(desk, id);
         }
         let Some(stay) = desk.stay_mut(id) else { return };
         stay.wanted = [if is_present { Operation::Join } else { Operation::Return }].into();
@@ -123,6 +131,11 @@ impl Sharing {
         let mut all: Vec<Told> = present.map(told).collect();
         all.extend(desk.former.iter_mut().map(|stay| told((stay, is_stopping))));
         all
+    }
+
+    /// A marker that the group has published is on its way for so long; after that it does not come.
+    pub(super) fn marker_patience(&self) -> Duration {
+        self.settings.limits.expiry * MARKER_EXPIRIES
     }
 
     /// Since when a marker is missing that the present stay knows of; `None` when none is.

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use rand::RngExt;
 use spinredis_crds::Reason;
 use spinredis_sharing::script::{Call, Operation};
 use tokio::{
@@ -20,14 +21,15 @@ use crate::dead_letters::link::Link;
 const AT_LEAST: Duration = Duration::from_millis(2);
 /// An answer is waited for at least so long: connecting and signing in are part of it.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A marker that the group has published is on its way for this many expiry times; after that it does not come.
-const MARKER_EXPIRIES: u32 = 5;
+/// The longest wait between two calls that fail.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Beats for as long as it is polled.
 pub async fn run(sharing: Arc<Sharing>, link: Link) {
     let limits = sharing.settings.limits;
     let script = Script::new(link, sharing.settings.place.clone(), limits.expiry.max(PATIENCE));
     let mut trouble: Option<Instant> = None;
+    let mut failures = 0;
     loop {
         let begun = Instant::now();
         let told = sharing.told();
@@ -39,21 +41,30 @@ pub async fn run(sharing: Arc<Sharing>, link: Link) {
         }
         match failed {
             Some(error) => {
+                failures += 1;
                 sharing.desk().failed_beats += 1;
                 let since = *trouble.get_or_insert(begun);
                 // One beat that fails costs nothing: only after the expiry time is the replica taken for dead.
                 report(&sharing, &error, since.elapsed() >= limits.expiry);
             }
-            None if trouble.take().is_some() => tracing::info!("the group of replicas is reached again"),
-            None => {}
+            None => {
+                failures = 0;
+                if trouble.take().is_some() {
+                    tracing::info!("the group of replicas is reached again");
+                }
+            }
         }
         look_for_markers(&sharing);
         // Whoever waits for something to be finished need not wait for an answer.
         sharing.changed.notify_waiters();
-        let pause = if trouble.is_some() { limits.beat } else { pause(&sharing, limits.beat, !told.is_empty()) };
+        let pause = match failures {
+            0 => pause(&sharing, limits.beat, !told.is_empty()),
+            _ => backoff(limits.beat, failures, rand::rng().random_range(0.5..1.0)),
+        };
         let wake = async {
             sharing.wake.notified().await;
-            sleep_until(begun + AT_LEAST).await;
+            // What is news for the group cannot make a server answer that does not.
+            sleep_until(begun + if failures == 0 { AT_LEAST } else { pause }).await;
         };
         select! {
             () = wake => {}
@@ -80,6 +91,12 @@ async fn tell(sharing: &Sharing, script: &Script, told: &Told) -> Result<(), Scr
     Ok(())
 }
 
+/// Until the next try after so many failures in a row. The first come soon: a lease runs out within a few beats. `jitter` from 0.5 to 1
+/// keeps replicas from coming back at once.
+fn backoff(beat: Duration, failures: u32, jitter: f64) -> Duration {
+    (beat / 4 * 2_u32.pow(failures.min(10))).min(MAX_BACKOFF).mul_f64(jitter)
+}
+
 /// Until the next beat: sooner while messages wait for what others tell.
 fn pause(sharing: &Sharing, beat: Duration, any: bool) -> Duration {
     let desk = sharing.desk();
@@ -102,7 +119,7 @@ fn report(sharing: &Sharing, error: &ScriptError, is_long: bool) {
 /// Names what is wrong when the group's markers do not come on the connection that brings the messages.
 fn look_for_markers(sharing: &Sharing) {
     let Some(since) = sharing.behind() else { return };
-    if since.elapsed() < sharing.settings.limits.expiry * MARKER_EXPIRIES {
+    if since.elapsed() < sharing.marker_patience() {
         return;
     }
     let channel = sharing.channel();

@@ -60,7 +60,8 @@ impl Desk {
         self.cuts += u64::from(stay.group.stage() != Stage::Outside);
         stay.group.cut();
         stay.has_been_cut = true;
-        if !stay.has_joined {
+        // One that the group has never answered owns nothing; if the group knows it all the same, it is removed after the expiry time.
+        if !stay.has_joined || (stay.birth.is_empty() && stay.group.epoch() == 0) {
             return self.retire(stay);
         }
         stay.wanted.push_back(Operation::Cut);

@@ -5,6 +5,7 @@
 //! on telling what it has finished until it can say that it is done.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -15,6 +16,7 @@ use std::{
 use rand::RngExt;
 use spinredis_crds::Reason;
 use spinredis_sharing::{
+    Id,
     group::{Group, Stage},
     progress::Progress,
     script::Operation,
@@ -99,6 +101,9 @@ impl Sharing {
         if desk.is_leaving || desk.current.as_ref().is_some_and(|stay| stay.set == set) {
             return;
         }
+        if desk.current.is_some() {
+            self.state.share_missing(None);
+        }
         desk.cut();
         let stay = self.stay(own, prints.iter().map(|(print, _, _)| *print).collect(), set);
         desk.current = Some(stay);
@@ -146,12 +151,15 @@ impl Sharing {
         if !stay.group.marker(&marker) {
             return Vec::new();
         }
+        stay.behind = None;
         let (stage, epoch, members) = (stay.group.stage(), marker.epoch, marker.members.len());
         tracing::debug!(epoch, members, ?stage, departed = marker.departed.len(), "the group of replicas has changed");
         match stage {
             Stage::Member => self.announce(members, self.state.share_taken(members)),
             Stage::Expelled => self.expelled(desk),
-            Stage::Left | Stage::Outside => {}
+            // A group that has forgotten everything does not name this replica yet.
+            Stage::Outside => drop(self.state.share_missing(None)),
+            Stage::Left => {}
         }
         if before != stage {
             self.changed.notify_waiters();
@@ -238,27 +246,26 @@ impl Sharing {
         self.until(Desk::is_finished).await;
     }
 
-    /// The time to finish is up: others, if there are any, do what is left. Returns whether there are.
-    pub fn give_up(&self) -> bool {
+    /// The time to finish is up: others do what is left of what they have as well, and the rest is handed out, to be counted and kept
+    /// by whoever gives up the queues after this.
+    pub fn give_up(&self) {
         let mut desk = self.desk();
-        let others = desk.stays().any(|stay| stay.group.records().iter().any(|record| record.is_member && record.id != *stay.group.id()));
-        let stays = desk.current.take().into_iter().chain(std::mem::take(&mut desk.former)).collect::<Vec<_>>();
+        let own: Vec<Id> = desk.stays().map(|stay| stay.group.id().clone()).collect();
+        let members = desk.stays().flat_map(|stay| stay.group.records()).filter(|record| record.is_member && !own.contains(&record.id));
+        let heirs: BTreeSet<Id> = members.map(|record| record.id.clone()).collect();
+        let present = desk.current.take();
+        desk.former.extend(present);
         let mut ready = Vec::new();
-        for mut stay in stays {
-            if others {
-                stay.progress.freeze();
-                stay.group.abandon();
+        for stay in &mut desk.former {
+            stay.group.give_up(heirs.clone());
+            if !heirs.is_empty() {
                 stay.wanted = [Operation::Gave].into();
-            } else {
-                stay.group.hurry();
-                ready.extend(stay.take_ready());
             }
-            desk.former.push_back(stay);
+            ready.extend(stay.take_ready());
         }
         (self.deliver)(ready);
         drop(desk);
         self.wake.notify_one();
-        others
     }
 
     /// Waits until the group knows that this replica is gone.

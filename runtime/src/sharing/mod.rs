@@ -35,7 +35,7 @@ use spinredis_sharing::script::Place;
 /// How the replicas of an app share.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where their group is kept.
+    /// Where their group is kept on one server.
     pub place: Place,
     /// Beat, expiry and what is kept of others' messages.
     pub limits: SharingLimits,

@@ -1,18 +1,17 @@
 //! A message as it is kept while it is undecided who handles it, and what goes with one that this replica handles.
 
 use std::{
-    sync::Arc,
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Instant, SystemTime},
 };
 
 use bytes::Bytes;
 use spinredis_crds::defaults::QUEUE_ENTRY_OVERHEAD;
-use spinredis_sharing::{
-    progress::{Claim, Progress},
-    ring,
-};
+use spinredis_sharing::{progress::Claim, ring};
 
 use super::lease::Lease;
+use crate::dead_letters::advance::Advance;
 
 /// A message that was received by a subscription, before it is put into queues.
 #[derive(Debug)]
@@ -44,39 +43,39 @@ impl ring::Parcel for Parcel {
 /// Goes with a message that this replica owns, to its end.
 pub struct Owned {
     lease: Arc<Lease>,
-    progress: Arc<Progress>,
     claim: Claim,
+    advances: Mutex<BTreeMap<String, Advance>>,
 }
 
 impl Owned {
     /// For a message of this stay in the group.
-    pub(super) fn new(lease: Arc<Lease>, progress: Arc<Progress>, claim: Claim) -> Self {
-        Self { lease, progress, claim }
+    pub(super) fn new(lease: Arc<Lease>, claim: Claim) -> Self {
+        Self { lease, claim, advances: Mutex::default() }
     }
 
     /// Waits until the group certainly counts on us, and says whether the message may be begun; if not, others handle it.
     pub async fn may_begin(&self) -> bool {
-        self.lease.holds() || self.lease.granted().await
+        (self.lease.holds() || self.lease.granted().await) && !self.claim.is_handed_over()
     }
 
-    /// Whether it was left to others because this process stops.
+    /// The dead letters that were left in advance of it, each with the component that left it.
+    pub fn advances(&self) -> MutexGuard<'_, BTreeMap<String, Advance>> {
+        self.advances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is left to others: this replica has given up, and somebody is there who has the message too.
     pub fn is_handed_over(&self) -> bool {
-        self.progress.is_frozen()
+        self.claim.is_handed_over()
     }
 
     /// Whether a replica died with it and no other has it any more: if this one dies too, it is gone.
     pub fn is_last(&self) -> bool {
         self.claim.is_last()
     }
-
-    /// Whether somebody else owned it before.
-    pub fn is_replay(&self) -> bool {
-        self.claim.is_replay()
-    }
 }
 
 impl std::fmt::Debug for Owned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Owned").field("is_replay", &self.is_replay()).finish_non_exhaustive()
+        f.debug_struct("Owned").field("is_last", &self.is_last()).finish_non_exhaustive()
     }
 }

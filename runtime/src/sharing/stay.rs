@@ -56,7 +56,7 @@ impl Stay {
 
     pub(super) fn ours(&self, delivery: Delivery<Parcel>) -> Ours {
         let Delivery { parcel, claim, crashes } = delivery;
-        (parcel, Arc::new(Owned::new(self.lease.clone(), self.progress.clone(), claim)), crashes)
+        (parcel, Arc::new(Owned::new(self.lease.clone(), claim)), crashes)
     }
 
     pub(super) fn take_ready(&mut self) -> Vec<Ours> {

@@ -14,7 +14,7 @@ use std::{
 use serde_json::{Value, json};
 use spinredis_tests::{
     guests,
-    kubernetes::{Namespace, app, cluster, condition},
+    kubernetes::{Namespace, app, cluster, condition, kubectl},
     wait::{eventually, eventually_within},
 };
 
@@ -140,7 +140,7 @@ fn spinredis_status_names_the_replicas_that_share() {
     namespace.apply(&manifest);
     wait_for_replicas(&namespace, 2);
     eventually("both replicas are named", || {
-        let text = namespace.kubectl(&["exec", "deploy/shared", "--", "spinredis", "status"]);
+        let text = kubectl(&["exec", "-n", namespace.name(), "deploy/shared", "--", "spinredis", "status"]);
         let named = namespace.pod_names("shared").iter().filter(|pod| text.contains(pod.as_str())).count();
         if named == 2 && text.contains("owns a share") { Ok(()) } else { Err(text) }
     });

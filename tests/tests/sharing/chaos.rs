@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
 use spinredis_tests::redis::Redis;
 
-use super::replicas::{RATE, Replicas, let_it_run, load, shared};
+use super::replicas::{RATE, Replicas, let_it_run, load, shared, soon_missed};
 
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
@@ -24,7 +24,7 @@ fn sharing_chaos() {
     let mut random = StdRng::seed_from_u64(seed);
     println!("seed {seed}, {time:?}, {RATE} messages a second");
     let redis = Redis::start();
-    let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 8})));
+    let mut replicas = Replicas::of(&soon_missed(shared(redis.trigger(), json!({"concurrency": 8}))));
     replicas.add(4);
     let load = load(&redis, RATE, 1);
     let (begun, mut deaths, mut faults) = (Instant::now(), 0_usize, 0);

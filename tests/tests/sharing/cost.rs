@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 use spinredis_tests::{metrics::HANDLED, redis::Redis};
 
-use super::replicas::{Replicas, let_it_run, shared};
+use super::replicas::{Replicas, let_it_run, shared, soon_missed};
 
 /// Kernel ticks in a second, as `/proc` counts processor time on Linux (USER_HZ).
 const TICKS: f64 = 100.0;
@@ -42,7 +42,7 @@ fn beats() {
     );
     for count in [2, 10, 50] {
         let redis = Redis::start();
-        let mut replicas = Replicas::of(&shared(redis.trigger(), json!({})));
+        let mut replicas = Replicas::of(&soon_missed(shared(redis.trigger(), json!({}))));
         replicas.add(count);
         let_it_run(Duration::from_secs(3));
         let bytes = || info(&redis, "stats", "total_net_input_bytes") + info(&redis, "stats", "total_net_output_bytes");

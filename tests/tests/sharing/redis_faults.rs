@@ -67,7 +67,8 @@ fn strangers_on_the_control_channel_are_ignored_and_counted() {
     let redis = Redis::start();
     let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 8})));
     replicas.add(2);
-    let control = "spinredis:tests/app:group";
+    let channels: Vec<String> = redis.command(&["PUBSUB", "CHANNELS", "spinredis:tests/app:*"]);
+    let control = channels[0].as_str();
     let forged = "0123456789012345678901234567890123456789\nepoch 99\nmember stranger set\n";
     let load = load(&redis, RATE, 1);
     for _ in 0..20 {

@@ -37,6 +37,16 @@ fn a_user_who_may_not_run_the_script_is_told_what_to_permit() {
 }
 
 #[test]
+fn a_user_who_comes_to_have_the_right_to_publish_needs_no_restart() {
+    let rights = "resetchannels &c.* ~spinredis:tests/app:* -@all +@connection +@pubsub +info +eval +evalsha +time +hgetall +hset +hdel +del +pexpire";
+    let (redis, replicas, pod) = replica_with(rights);
+    let message = replicas.get(&pod).wait_for_reason("RedisPermission");
+    assert!(message.contains("&spinredis:tests/app:group"), "{message}");
+    redis.command::<String>(&["ACL", "SETUSER", "anna", "&spinredis:tests/app:*"]);
+    replicas.get(&pod).ready();
+}
+
+#[test]
 fn a_user_who_may_not_hear_the_control_channel_is_told_what_to_permit() {
     let (_redis, replicas, pod) = replica_with("resetchannels &c.* allkeys +@all");
     let message = replicas.get(&pod).wait_for_reason("RedisPermission");

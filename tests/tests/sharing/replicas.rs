@@ -25,6 +25,14 @@ pub fn shared(trigger: Value, more: Value) -> Value {
     let mut manifest = manifest(trigger, json!([component]));
     manifest["spec"]["delivery"] = json!("Shared");
     manifest["spec"]["drain"] = json!("20s");
+    // A machine that runs tests may give a process no processor for a second: that is no death.
+    manifest["spec"]["sharing"] = json!({"expiry": "5s"});
+    manifest
+}
+
+/// The same with the defaults, for tests of what follows a death.
+pub fn soon_missed(mut manifest: Value) -> Value {
+    manifest["spec"].as_object_mut().unwrap().remove("sharing");
     manifest
 }
 

@@ -59,6 +59,22 @@ fn a_rollout_with_other_channels_loses_nothing_of_those_that_stay() {
 }
 
 #[test]
+fn what_no_other_replica_has_received_is_not_handed_over_but_kept() {
+    let redis = Redis::start();
+    let mut manifest = shared(redis.trigger(), json!({"concurrency": 1, "ordering": "None", "deadLetter": {"stream": "dead"}}));
+    manifest["spec"]["drain"] = json!("1s");
+    let mut replicas = Replicas::of(&manifest);
+    let first = replicas.add(1).remove(0);
+    redis.publish_all("c.one", (0..40).map(|number| format!("W0200 {number}")));
+    // It comes too late for those.
+    replicas.add(1);
+    replicas.stop(&[first]);
+    let handled = replicas.handled().len();
+    assert_eq!(handled + redis.stream("dead").len(), 40, "{}", replicas.logs());
+    assert!(handled < 40);
+}
+
+#[test]
 fn a_stop_hands_over_what_there_is_no_time_for() {
     let redis = Redis::start();
     let mut manifest = shared(redis.trigger(), json!({"concurrency": 1, "ordering": "None"}));

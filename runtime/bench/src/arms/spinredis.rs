@@ -135,7 +135,7 @@ impl Spinredis {
 
 /// A group of replicas of its own for each start: one that was ended in the middle of a round is a member for a while yet.
 fn sharing(server: &Connection, state: &Arc<SubscriptionState>, routes: &Arc<Routes>) -> Arc<Sharing> {
-    let place = Place::of("default", &format!("bench-{:x}", rand::random::<u64>()), "a key".to_owned());
+    let place = Place::of("default", &format!("bench-{:x}", rand::random::<u64>()), "a key".to_owned(), 0);
     let settings = Settings { place, limits: SharingLimits::of(None), replica: "bench".to_owned() };
     let (routes, from): (_, Arc<str>) = (routes.clone(), server.address.as_deref().unwrap_or_default().into());
     Arc::new(Sharing::new(settings, state.clone(), move |messages| routes.deliver(&from, messages)))

@@ -1,6 +1,8 @@
 //! Makes a component of a core module: its own type from the section that wit-bindgen wrote, and WASI preview 1 translated to
 //! 0.2 by Wasmtime's adapter.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
@@ -16,5 +18,10 @@ pub fn to_component(module: &[u8], as_program: bool) -> Result<Vec<u8>, AdaptErr
     let adapter = if as_program { WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER } else { WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER };
     let encode =
         || ComponentEncoder::default().module(module)?.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter)?.validate(true).encode();
-    encode().map_err(|error| AdaptError(super::one_line(&format!("{error:#}"))))
+    // The library believes the section that describes the module's type and panics when that contradicts itself (seen with 0.254).
+    // Nothing of it is used afterwards.
+    match catch_unwind(AssertUnwindSafe(encode)) {
+        Ok(made) => made.map_err(|error| AdaptError(super::one_line(&format!("{error:#}")))),
+        Err(_) => Err(AdaptError("the description of its type contradicts itself".to_owned())),
+    }
 }

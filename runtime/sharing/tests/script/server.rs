@@ -33,7 +33,7 @@ impl Server {
         let process = command.current_dir(std::env::temp_dir()).stdout(Stdio::null()).spawn().expect("redis-server is installed");
         let client = Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
         let connection = eventually(|| client.get_connection().ok());
-        let place = Place::of("default", "shop", "signing key".to_owned());
+        let place = Place::of("default", "shop", "signing key".to_owned(), 0);
         Self { process, port, connection, place, expiry: EXPIRY }
     }
 

@@ -104,8 +104,11 @@ impl World {
             if self.stays[stay].is_over {
                 continue;
             }
+            let records = self.stays[stay].group.records().to_vec();
+            let heirs = records.into_iter().filter(|record| record.is_member).map(|record| record.id).collect();
+            self.stays[stay].group.give_up(heirs);
             self.stays[stay].progress.freeze();
-            self.stays[stay].group.abandon();
+            drop(self.stays[stay].group.take_ready());
             self.stays[stay].is_lost = true;
             self.stays[stay].is_deaf = true;
             self.stays[stay].wanted = [Operation::Gave].into();
