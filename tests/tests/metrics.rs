@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use serde_json::{Value, json};
 use spinredis_tests::{
-    app::App,
+    app::{App, manifest},
     chart,
     collector::Collector,
     guests::{repository, source},
@@ -163,7 +163,12 @@ fn hello(redis: &Redis) -> App {
 #[test]
 fn a_running_app_shows_the_metrics_that_the_document_lists() {
     let redis = Redis::start();
-    let runtime = hello(&redis).run();
+    let mut manifest =
+        manifest(redis.trigger(), json!([{"id": "hello", "channels": ["hello"], "patterns": ["news.*"], "source": source("hello.wat")}]));
+    manifest["spec"]["delivery"] = json!("Shared");
+    let app = App::from_text(&manifest.to_string());
+    let runtime = Runtime::start(app.run_command().env("SPINREDIS_GROUP_KEY", "a key"));
+    runtime.ready();
     let metrics = runtime.scrape();
     let known = known();
     let unknown: Vec<&str> = metrics.names().into_iter().filter(|name| !known.contains(*name)).collect();
