@@ -6,7 +6,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::{
@@ -19,6 +22,7 @@ use crate::{
 #[derive(Default)]
 pub struct Progress {
     inner: Mutex<Inner>,
+    is_given_up: AtomicBool,
     /// Called when a message that was to be tried carefully is finished, and, once that is of interest, when the last of all is.
     wake: Option<Box<dyn Fn() + Send + Sync>>,
 }
@@ -88,6 +92,10 @@ enum Kind {
 impl Claim {
     /// Whether this replica was given up and somebody is there who has the message too.
     pub fn is_handed_over(&self) -> bool {
+        // Asked for each message, and nearly always no.
+        if !self.progress.is_given_up.load(Ordering::Acquire) {
+            return false;
+        }
         let inner = self.progress.inner();
         let Some(heirs) = &inner.heirs else { return false };
         self.epoch.class(self.subscription).members.iter().any(|member| heirs.contains(&member.id))
@@ -113,7 +121,7 @@ impl Drop for Claim {
 impl Progress {
     /// Nothing owned yet. `wake` is called when the replica has something to tell at once.
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { inner: Mutex::default(), wake: Some(Box::new(wake)) }
+        Self { wake: Some(Box::new(wake)), ..Self::default() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -196,6 +204,7 @@ impl Progress {
     /// From now on nothing counts as finished any more: what is dropped is left to these, as far as they have it.
     pub fn leave_to(&self, heirs: BTreeSet<Id>) {
         self.inner().heirs = Some(heirs);
+        self.is_given_up.store(true, Ordering::Release);
     }
 
     /// The same, to whoever has taken it over.

@@ -63,9 +63,9 @@ impl Owned {
         self.advances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it is left to others: this replica has given up, and somebody is there who has the message too.
+    /// Whether it is left to others: they have taken over, or this replica has given up and somebody is there who has the message too.
     pub fn is_handed_over(&self) -> bool {
-        self.claim.is_handed_over()
+        self.lease.is_revoked() || self.claim.is_handed_over()
     }
 
     /// Whether a replica died with it and no other has it any more: if this one dies too, it is gone.

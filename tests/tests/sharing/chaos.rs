@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
 use spinredis_tests::redis::Redis;
 
-use super::replicas::{RATE, Replicas, let_it_run, load, shared, soon_missed};
+use super::replicas::{Replicas, let_it_run, load, rate, shared, soon_missed};
 
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
@@ -22,11 +22,11 @@ fn sharing_chaos() {
     let seed = number("CHAOS_SEED", rand::random::<u32>().into());
     let time = Duration::from_secs(number("CHAOS_SECONDS", 120));
     let mut random = StdRng::seed_from_u64(seed);
-    println!("seed {seed}, {time:?}, {RATE} messages a second");
+    println!("seed {seed}, {time:?}, {rate()} messages a second");
     let redis = Redis::start();
     let mut replicas = Replicas::of(&soon_missed(shared(redis.trigger(), json!({"concurrency": 8}))));
     replicas.add(4);
-    let load = load(&redis, RATE, 1);
+    let load = load(&redis, rate(), 1);
     let (begun, mut deaths, mut faults) = (Instant::now(), 0_usize, 0);
     while begun.elapsed() < time {
         let_it_run(Duration::from_millis(random.random_range(300..1_500)));
@@ -60,7 +60,7 @@ fn sharing_chaos() {
     println!("{published} messages, {faults} faults of which {deaths} crashes or pauses: {accounts}");
     assert!(accounts.lost.is_empty(), "{accounts}");
     // A beat and a half of a replica's share for each crash, on a machine that is busy with all of them.
-    assert!(accounts.twice.len() <= deaths * RATE as usize / 4, "{accounts}");
+    assert!(accounts.twice.len() <= deaths * rate() as usize / 4, "{accounts}");
 }
 
 fn cut(redis: &Redis, pod: &str) {

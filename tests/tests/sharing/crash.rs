@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use spinredis_tests::{redis::Redis, wait::eventually};
 
-use super::replicas::{RATE, Replicas, let_it_run, load, shared, soon_missed};
+use super::replicas::{Replicas, let_it_run, load, rate, shared, soon_missed};
 
 /// The defaults.
 const BEAT: Duration = Duration::from_millis(200);
@@ -15,14 +15,14 @@ fn a_replica_that_is_killed_loses_nothing_and_repeats_no_more_than_since_its_las
     let redis = Redis::start();
     let mut replicas = Replicas::of(&soon_missed(shared(redis.trigger(), json!({"concurrency": 8}))));
     let pods = replicas.add(3);
-    let load = load(&redis, RATE, 1);
+    let load = load(&redis, rate(), 1);
     let_it_run(Duration::from_secs(1));
     replicas.kill(&pods[0]);
     let_it_run(Duration::from_secs(2));
     let published = load.finish().messages;
     let accounts = replicas.accounts(published);
     // A third of what comes in a beat and while it was being told, on a machine that is busy.
-    let most = f64::from(RATE) * BEAT.as_secs_f64() * 3.0;
+    let most = f64::from(rate()) * BEAT.as_secs_f64() * 3.0;
     assert!((accounts.twice.len() as f64) < most, "{accounts}");
     let replayed = replicas.sum("spinredis_sharing_replayed_total");
     assert!(replayed > 0.0 && replayed >= accounts.twice.len() as f64, "{replayed} replayed, {accounts}");
@@ -33,7 +33,7 @@ fn a_replica_that_stood_still_begins_nothing_that_others_have_taken_over() {
     let redis = Redis::start();
     let mut replicas = Replicas::of(&soon_missed(shared(redis.trigger(), json!({"concurrency": 4}))));
     let pods = replicas.add(3);
-    let load = load(&redis, RATE, 1);
+    let load = load(&redis, rate(), 1);
     let_it_run(Duration::from_secs(1));
     replicas.signal(&pods[0], "STOP");
     let_it_run(Duration::from_secs(3));
@@ -43,7 +43,7 @@ fn a_replica_that_stood_still_begins_nothing_that_others_have_taken_over() {
     let_it_run(Duration::from_secs(1));
     let published = load.finish().messages;
     let accounts = replicas.accounts(published);
-    assert!(accounts.twice.len() < (f64::from(RATE) * BEAT.as_secs_f64() * 3.0) as usize, "{accounts}");
+    assert!(accounts.twice.len() < (f64::from(rate()) * BEAT.as_secs_f64() * 3.0) as usize, "{accounts}");
     assert!(replicas.sum("spinredis_sharing_expulsions_total") >= 1.0);
 }
 
@@ -70,7 +70,7 @@ fn a_connection_that_is_cut_costs_nothing() {
     let redis = Redis::start();
     let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 8})));
     let pods = replicas.add(3);
-    let load = load(&redis, RATE, 1);
+    let load = load(&redis, rate(), 1);
     let_it_run(Duration::from_secs(1));
     let clients: String = redis.command(&["CLIENT", "LIST", "TYPE", "pubsub"]);
     let line = clients.lines().find(|line| line.contains(&format!("/{} ", pods[0]))).unwrap();

@@ -5,14 +5,14 @@ use std::time::Duration;
 use serde_json::json;
 use spinredis_tests::{metrics::HANDLED, redis::Redis};
 
-use super::replicas::{RATE, Replicas, let_it_run, load, shared};
+use super::replicas::{Replicas, let_it_run, load, rate, shared};
 
 #[test]
 fn a_flushall_and_a_lost_script_cost_nothing() {
     let redis = Redis::start();
     let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 8})));
     replicas.add(3);
-    let load = load(&redis, RATE, 1);
+    let load = load(&redis, rate(), 1);
     for _ in 0..3 {
         let_it_run(Duration::from_millis(700));
         redis.command::<String>(&["FLUSHALL"]);
@@ -70,7 +70,7 @@ fn strangers_on_the_control_channel_are_ignored_and_counted() {
     let channels: Vec<String> = redis.command(&["PUBSUB", "CHANNELS", "spinredis:tests/app:*"]);
     let control = channels[0].as_str();
     let forged = "0123456789012345678901234567890123456789\nepoch 99\nmember stranger set\n";
-    let load = load(&redis, RATE, 1);
+    let load = load(&redis, rate(), 1);
     for _ in 0..20 {
         redis.publish_all(control, (0..500).map(|number| if number % 2 == 0 { forged.to_owned() } else { "x".repeat(number) }));
     }

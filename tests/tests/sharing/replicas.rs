@@ -1,6 +1,6 @@
 //! Several replicas of one app as processes, and the accounts of what they handled.
 
-use std::{collections::BTreeMap, process::Command, time::Duration};
+use std::{collections::BTreeMap, env, process::Command, time::Duration};
 
 use serde_json::{Value, json};
 use spinredis_tests::{
@@ -15,8 +15,10 @@ use spinredis_tests::{
 /// What all replicas of the app sign with.
 pub const KEY: &str = "a key that only the replicas know";
 
-/// Messages in a second: as many as two busy processors take with everything else that a test run does.
-pub const RATE: u32 = 2_000;
+/// Messages in a second, `SHARING_RATE`: else as many as two busy processors take with everything else that a test run does.
+pub fn rate() -> u32 {
+    env::var("SHARING_RATE").map_or(2_000, |rate| rate.parse().expect("SHARING_RATE is a number"))
+}
 
 /// The manifest of an app of one component, `c`, which gets all channels that begin with `c.`, whose replicas share messages.
 pub fn shared(trigger: Value, more: Value) -> Value {

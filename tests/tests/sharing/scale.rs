@@ -5,14 +5,14 @@ use std::time::Duration;
 use serde_json::json;
 use spinredis_tests::redis::Redis;
 
-use super::replicas::{RATE, Replicas, assert_in_order, let_it_run, load, shared};
+use super::replicas::{Replicas, assert_in_order, let_it_run, load, rate, shared};
 
 #[test]
 fn one_replica_becomes_five_and_then_two_and_each_message_is_handled_once_in_its_order() {
     let redis = Redis::start();
     let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 8})));
     replicas.add(1);
-    let load = load(&redis, RATE, 1);
+    let load = load(&redis, rate(), 1);
     let_it_run(Duration::from_secs(1));
     let more = replicas.add(4);
     let_it_run(Duration::from_secs(1));
@@ -46,7 +46,7 @@ fn a_rollout_with_other_channels_loses_nothing_of_those_that_stay() {
     let new = shared(redis.trigger(), json!({"patterns": ["c.*", "new.*"], "concurrency": 8}));
     let mut replicas = Replicas::of(&old);
     let mut before = replicas.add(3);
-    let load = load(&redis, RATE, 1);
+    let load = load(&redis, rate(), 1);
     replicas.edit(&new);
     while let Some(pod) = before.pop() {
         replicas.add(1);
