@@ -22,7 +22,7 @@ fn sharing_chaos() {
     let seed = number("CHAOS_SEED", rand::random::<u32>().into());
     let time = Duration::from_secs(number("CHAOS_SECONDS", 120));
     let mut random = StdRng::seed_from_u64(seed);
-    println!("seed {seed}, {time:?}, {rate()} messages a second");
+    println!("seed {seed}, {time:?}, {} messages a second", rate());
     let redis = Redis::start();
     let mut replicas = Replicas::of(&soon_missed(shared(redis.trigger(), json!({"concurrency": 8}))));
     replicas.add(4);
