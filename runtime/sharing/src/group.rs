@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
+    ops::AddAssign,
     sync::Arc,
 };
 
@@ -62,6 +63,16 @@ pub struct Counts {
     pub replayed: u64,
     /// Messages that were delivered before their turn, since too many waited.
     pub hurried: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        let Self { owned, others, replayed, hurried } = other;
+        self.owned += owned;
+        self.others += others;
+        self.replayed += replayed;
+        self.hurried += hurried;
+    }
 }
 
 /// Whose messages are kept that nobody can take over yet. No replica has this name.
@@ -170,11 +181,6 @@ impl<T: Parcel> Group<T> {
     /// The members, as of that marker.
     pub fn members(&self) -> usize {
         self.current.as_ref().map_or(0, |epoch| epoch.members.ids().len())
-    }
-
-    /// Whether somebody else is a member.
-    pub fn has_others(&self) -> bool {
-        self.current.as_ref().is_some_and(|epoch| epoch.members.ids().iter().any(|id| *id != self.id))
     }
 
     /// All who beat, as Redis last said.

@@ -46,11 +46,7 @@ impl Desk {
     }
 
     pub(super) fn retire(&mut self, stay: Stay) {
-        let Counts { owned, others, replayed, hurried } = stay.group.counts();
-        self.past.owned += owned;
-        self.past.others += others;
-        self.past.replayed += replayed;
-        self.past.hurried += hurried;
+        self.past += stay.group.counts();
         self.past_overflowed += stay.group.ring().overflowed();
     }
 

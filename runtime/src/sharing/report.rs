@@ -45,11 +45,7 @@ impl Sharing {
         let desk = self.desk();
         let (mut counts, mut overflowed, mut held) = (desk.past, desk.past_overflowed, 0);
         for stay in desk.stays() {
-            let of = stay.group.counts();
-            counts.owned += of.owned;
-            counts.others += of.others;
-            counts.replayed += of.replayed;
-            counts.hurried += of.hurried;
+            counts += stay.group.counts();
             overflowed += stay.group.ring().overflowed();
             held += stay.group.held() as u64;
         }
