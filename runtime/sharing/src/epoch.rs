@@ -94,6 +94,11 @@ impl Members {
         &self.classes[self.of[subscription].0]
     }
 
+    /// Who has the subscriptions of a class; nobody, when none of this replica's is of it.
+    pub fn of_class(&self, mask: u64) -> &[Member] {
+        self.classes.iter().find(|class| class.mask == mask).map_or(&[], |class| &class.members)
+    }
+
     /// Whether the messages of a subscription keep their order.
     pub fn is_ordered(&self, subscription: usize) -> bool {
         self.of[subscription].1

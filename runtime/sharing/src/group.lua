@@ -8,6 +8,8 @@
 --            epoch       number of the last marker
 --            list        the members that it named: "id set id set ..."
 --            m:<id>      "<last beat, ms> <in|out|cut|lost> <set> <expiry, ms> <report>"
+--            t:<id>      which of the messages that are tried after a crash it has in hand: "<epoch>.<class>.<position>,..." or "-", written
+--                        by the replica itself, before it begins one
 --            s:<set>     what a set of subscriptions holds
 -- ARGV     operation, id, control channel, signing key, expiry in ms, set, report, birth and epoch as the caller knows them, text of the set,
 --          "id report id report ..." of those that were known to one whose group was forgotten: they may be dead by now
@@ -40,7 +42,7 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '-'
 
-local fields, stored, records, sets = redis.call('HGETALL', group), {}, {}, {}
+local fields, stored, records, sets, trying = redis.call('HGETALL', group), {}, {}, {}, {}
 for place = 1, #fields, 2 do
   stored[fields[place]] = fields[place + 1]
 end
@@ -68,6 +70,8 @@ for field, value in pairs(stored) do
     end
   elseif string.sub(field, 1, 2) == 's:' then
     sets[string.sub(field, 3)] = value
+  elseif string.sub(field, 1, 2) == 't:' then
+    trying[string.sub(field, 3)] = string.match(value, '^[%x%.,]+$') or '-'
   end
 end
 -- Epochs only go up, also past those that a FLUSHALL has made the server forget, whoever comes first after it: so the first one is
@@ -76,6 +80,9 @@ local last = math.max(whole(stored.epoch) or now, epoch)
 
 local departed = {}
 local function depart(name, how, told)
+  if how == 'died' then
+    told = told .. ' ' .. (trying[name] or '-')
+  end
   records[name] = nil
   write('HDEL', group, 'm:' .. name)
   table.insert(departed, 'departed ' .. name .. ' ' .. how .. ' ' .. told)
@@ -129,6 +136,11 @@ for name, record in pairs(records) do
   end
 end
 table.sort(names)
+for name in pairs(trying) do
+  if not records[name] then
+    write('HDEL', group, 't:' .. name)
+  end
+end
 
 local members, used, kinds = {}, {}, 0
 for _, name in ipairs(names) do

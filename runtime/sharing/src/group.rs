@@ -6,7 +6,7 @@
 //! another's is kept until that one tells that it has finished it.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap},
     ops::AddAssign,
     sync::Arc,
 };
@@ -18,7 +18,8 @@ use crate::{
     progress::{Claim, Progress},
     ring::{Entry, Parcel, Ring},
     share::{Print, Subscriptions, channel_key, content_key},
-    wire::{Departed, Departure, Marker, Named, Place, Record, Reply, Report, Standing},
+    trial::Trial,
+    wire::{Departed, Departure, Marker, Named, Record, Reply, Report, Standing},
 };
 
 /// Where a replica stands in its group.
@@ -35,17 +36,19 @@ pub enum Stage {
 }
 
 /// A message to be handled by this replica.
-pub struct Delivery<T> {
+pub struct Delivery<T: Parcel> {
     /// The message.
     pub parcel: T,
     /// To be dropped at its end.
-    pub claim: Claim,
+    pub claim: Claim<T::Holder>,
     /// How many owners died with it before.
     pub crashes: u32,
+    /// How it is to be tried, if any did.
+    pub trial: Option<Trial>,
 }
 
 /// What became of a message that was received.
-pub enum Taken<T> {
+pub enum Taken<T: Parcel> {
     /// It is ours, and its turn is now.
     Ours(Delivery<T>),
     /// It is kept, waits, or is none of our business.
@@ -79,11 +82,11 @@ impl AddAssign for Counts {
 const NOBODY: &str = "";
 
 /// One replica's part.
-pub struct Group<T> {
+pub struct Group<T: Parcel> {
     id: Id,
     own: Subscriptions,
     prints: Vec<Print>,
-    progress: Arc<Progress>,
+    holder: T::Holder,
     stage: Stage,
     /// The last marker's number, while this replica is or was a member.
     number: u64,
@@ -106,39 +109,19 @@ pub struct Group<T> {
     calm: bool,
     ring: Ring<T>,
     held: Held<T>,
-    careful: Careful<T>,
     ready: Vec<Delivery<T>>,
     counts: Counts,
-}
-
-/// Messages that are tried one after the other, each named in the report before it is.
-struct Careful<T> {
-    waiting: VecDeque<(Place, u64, Delivery<T>)>,
-    /// The one that is named or tried.
-    trying: Option<(Place, u64)>,
-    /// Whether it was handed out.
-    handed_out: bool,
-}
-
-impl<T> Careful<T> {
-    fn has(&self, channel: u64) -> bool {
-        self.trying.is_some_and(|(_, trying)| trying == channel) || self.waiting.iter().any(|(_, waiting, _)| *waiting == channel)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.trying.is_none()
-    }
 }
 
 impl<T: Parcel> Group<T> {
     /// A replica that has subscribed and is not named by a marker yet. `prints` are its subscriptions by the numbers it gives
     /// them. Messages of others are kept up to `ring_bytes`.
-    pub fn new(id: Id, own: Subscriptions, prints: Vec<Print>, ring_bytes: u64, progress: Arc<Progress>) -> Self {
+    pub fn new(id: Id, own: Subscriptions, prints: Vec<Print>, ring_bytes: u64, holder: T::Holder) -> Self {
         Self {
             id,
             own,
             prints,
-            progress,
+            holder,
             stage: Stage::Outside,
             number: 0,
             current: None,
@@ -152,10 +135,18 @@ impl<T: Parcel> Group<T> {
             calm: false,
             ring: Ring::new(ring_bytes),
             held: Held::default(),
-            careful: Careful { waiting: VecDeque::new(), trying: None, handed_out: false },
             ready: Vec::new(),
             counts: Counts::default(),
         }
+    }
+
+    fn progress(&self) -> &Progress {
+        self.holder.as_ref()
+    }
+
+    /// What goes with its messages.
+    pub fn holder(&self) -> &T::Holder {
+        &self.holder
     }
 
     /// Its name.
@@ -210,53 +201,46 @@ impl<T: Parcel> Group<T> {
 
     /// Messages of its own that wait for others.
     pub fn held(&self) -> usize {
-        self.held.len() + self.careful.waiting.len()
+        self.held.len()
     }
 
     /// Whether it waits for what others tell.
     pub fn is_waiting(&self) -> bool {
-        self.held() > 0 || self.careful.trying.is_some()
-    }
-
-    /// Whether the next beat should not wait for its time: a message is to be tried that has to be named first.
-    pub fn wants_beat(&self) -> bool {
-        match self.careful.trying {
-            Some(_) => !self.careful.handed_out || self.progress.report().trying.is_none(),
-            None => !self.careful.waiting.is_empty(),
-        }
+        self.held() > 0
     }
 
     /// Whether everything that it owned is finished.
     pub fn is_finished(&self) -> bool {
-        self.progress.unfinished() == 0
+        self.progress().unfinished() == 0
     }
 
     /// What to tell the others.
     pub fn report(&self) -> Report {
-        self.progress.report()
+        self.progress().report()
     }
 
     /// A message was received by a subscription. `make` makes a parcel of it when it is to be kept or handled.
     pub fn message(&mut self, subscription: usize, channel: &[u8], payload: &[u8], make: impl FnOnce() -> T) -> Taken<T> {
         let Some((epoch, key, is_ours)) = self.whose(subscription, channel, payload) else { return Taken::Kept };
-        let (place, claim) = self.progress.receive(&epoch.members, subscription, is_ours);
-        let Some(claim) = claim else {
+        let place = self.progress().receive(epoch.members.class(subscription).mask, is_ours);
+        if !is_ours {
             self.counts.others += 1;
             if let Some(owner) = epoch.members.class(subscription).owner(key) {
                 let parcel = make();
-                self.ring.push(
-                    owner,
-                    Entry { place, epoch: epoch.clone(), subscription, key, crashes: 0, taken_over: None, after: None, parcel },
-                );
+                let epoch = epoch.clone();
+                let entry = Entry { place, epoch, subscription, key, crashes: 0, is_alone: false, taken_over: None, after: None, parcel };
+                self.ring.push(owner, entry);
             }
             return Taken::Kept;
-        };
+        }
+        let claim = Claim::own(self.holder.clone(), place);
         self.counts.owned += 1;
         let parcel = make();
         if !self.calm && epoch.members.is_ordered(subscription) {
             let channel = channel_key(channel);
             let bytes = parcel.bytes();
-            let item = Item { channel, epoch: epoch.number, subscription, key, after: None, parcel, claim, crashes: 0, bytes };
+            let delivery = Delivery { parcel, claim, crashes: 0, trial: None };
+            let item = Item { channel, epoch: epoch.number, subscription, key, after: None, delivery, bytes };
             let mut asked = HashMap::new();
             let waits = self.held.has(channel) || !self.may_go(&item, &mut asked);
             if waits && self.held.bytes() + bytes <= self.ring.max_bytes() {
@@ -264,17 +248,20 @@ impl<T: Parcel> Group<T> {
                 return Taken::Kept;
             }
             self.counts.hurried += u64::from(waits);
-            return Taken::Ours(Delivery { parcel: item.parcel, claim: item.claim, crashes: 0 });
+            return Taken::Ours(item.delivery);
         }
-        Taken::Ours(Delivery { parcel, claim, crashes: 0 })
+        Taken::Ours(Delivery { parcel, claim, crashes: 0, trial: None })
     }
 
     /// A message was received that is too large to be taken. Whether it is this replica's to count; it has its position all the same.
     pub fn too_large(&mut self, subscription: usize, channel: &[u8]) -> bool {
         // Its payload is unknown, so its channel decides, for all alike.
         let Some((epoch, _, is_ours)) = self.whose(subscription, channel, &[]) else { return false };
-        // Finished as soon as it is counted: the claim is dropped.
-        let _ = self.progress.receive(&epoch.members, subscription, is_ours);
+        let place = self.progress().receive(epoch.members.class(subscription).mask, is_ours);
+        if is_ours {
+            // Finished as soon as it is counted.
+            drop(Claim::own(self.holder.clone(), place));
+        }
         is_ours
     }
 
@@ -315,9 +302,9 @@ impl<T: Parcel> Group<T> {
             self.first = marker.epoch;
         }
         self.number = marker.epoch;
-        self.progress.begin(marker.epoch);
         let before = self.current.as_ref().filter(|_| was_member).map(|epoch| epoch.members.clone());
         let epoch = Arc::new(Epoch::new(marker, before, &self.own, &self.prints));
+        self.progress().begin(marker.epoch, epoch.members.clone());
         self.current = Some(epoch.clone());
         self.calm = false;
         if epoch.members.any_ordered() || self.unsettled.iter().any(|epoch| epoch.members.any_ordered()) {
@@ -332,9 +319,9 @@ impl<T: Parcel> Group<T> {
         marker.departed.iter().for_each(|departed| self.gone_with(departed, marker.epoch));
         if self.stage == Stage::Left {
             self.ring.clear();
-            self.progress.leave();
+            self.progress().leave();
         } else if !is_new {
-            let waiting = self.ring.orphans(&NOBODY.into(), Departure::Gave, &Report::default());
+            let waiting = self.ring.orphans(&NOBODY.into(), Departure::Gave, &Report::default(), &BTreeSet::new());
             self.pass_on(waiting, &epoch);
             marker.departed.iter().for_each(|departed| self.depart(departed, &epoch));
         }
@@ -353,12 +340,12 @@ impl<T: Parcel> Group<T> {
 
     /// Sees to what a member leaves behind.
     fn depart(&mut self, departed: &Departed, now: &Arc<Epoch>) {
-        let Departed { id, how, report } = departed;
+        let Departed { id, how, report, trying } = departed;
         match how {
             Departure::Cut => drop(self.reports.insert(id.clone(), report.clone())),
             _ => drop(self.reports.remove(id)),
         }
-        let orphans = self.ring.orphans(id, *how, report);
+        let orphans = self.ring.orphans(id, *how, report, trying);
         self.pass_on(orphans, now);
     }
 
@@ -383,22 +370,21 @@ impl<T: Parcel> Group<T> {
 
     fn replay(&mut self, entry: Entry<T>, is_last: bool) {
         self.counts.replayed += 1;
-        let is_careful = entry.is_careful();
-        let claim = self.progress.take_over((entry.place.epoch, &entry.epoch.members), entry.subscription, is_careful, is_last);
+        let trial = entry.trial();
+        let claim = Claim::take_over(self.holder.clone(), entry.place, entry.epoch.members.clone(), is_last);
         let Entry { place, epoch, subscription, key, crashes, after, parcel, .. } = entry;
-        if is_careful {
-            self.careful.waiting.push_back((place, key, Delivery { parcel, claim, crashes }));
-        } else if epoch.members.is_ordered(subscription) {
+        let bytes = parcel.bytes();
+        let delivery = Delivery { parcel, claim, crashes, trial };
+        if epoch.members.is_ordered(subscription) {
             // Whose order counts has its channel for a key.
-            let bytes = parcel.bytes();
-            self.held.push(Item { channel: key, epoch: place.epoch, subscription, key, after, parcel, claim, crashes, bytes });
+            self.held.push(Item { channel: key, epoch: place.epoch, subscription, key, after, delivery, bytes });
         } else {
-            self.ready.push(Delivery { parcel, claim, crashes });
+            self.ready.push(delivery);
         }
     }
 
-    /// The script answered a call that told `sent`.
-    pub fn reply(&mut self, reply: &Reply, sent: &Report) {
+    /// The script answered a call.
+    pub fn reply(&mut self, reply: &Reply) {
         if reply.standing == Standing::Unknown {
             return self.expelled();
         }
@@ -417,30 +403,8 @@ impl<T: Parcel> Group<T> {
         if self.unsettled.is_empty() {
             self.gone.clear();
         }
-        self.go_on_carefully(sent);
         self.release();
-        self.calm = self.unsettled.is_empty() && self.held.len() == 0 && self.careful.is_empty() && self.stage == Stage::Member;
-    }
-
-    /// The next of those that are tried one after the other, when the last has ended and this one was named.
-    fn go_on_carefully(&mut self, sent: &Report) {
-        if self.careful.handed_out && self.progress.report().trying.is_none() {
-            (self.careful.trying, self.careful.handed_out) = (None, false);
-        }
-        if self.careful.trying.is_none()
-            && let Some((place, channel, _)) = self.careful.waiting.front()
-        {
-            self.careful.trying = Some((*place, *channel));
-            self.progress.set_trying(Some(*place));
-        }
-        if let Some((place, _)) = self.careful.trying
-            && !self.careful.handed_out
-            && sent.trying == Some(place)
-            && let Some((_, _, delivery)) = self.careful.waiting.pop_front()
-        {
-            self.careful.handed_out = true;
-            self.ready.push(delivery);
-        }
+        self.calm = self.unsettled.is_empty() && self.held.len() == 0 && self.stage == Stage::Member;
     }
 
     fn release(&mut self) {
@@ -451,7 +415,7 @@ impl<T: Parcel> Group<T> {
         let mut asked = HashMap::new();
         let released = held.release(|item| self.may_go(item, &mut asked));
         self.held = held;
-        self.ready.extend(released.into_iter().map(|Item { parcel, claim, crashes, .. }| Delivery { parcel, claim, crashes }));
+        self.ready.extend(released.into_iter().map(|item| item.delivery));
     }
 
     /// Whether no earlier message of the same channel can be unfinished elsewhere. `asked` remembers what does not depend on
@@ -459,9 +423,6 @@ impl<T: Parcel> Group<T> {
     ///
     /// Nothing waits for what was published in a later epoch, so no two replicas wait for each other.
     fn may_go(&self, item: &Item<T>, asked: &mut HashMap<u64, bool>) -> bool {
-        if self.careful.has(item.channel) {
-            return false;
-        }
         if item.after.as_ref().and_then(|id| self.reports.get(id)).is_some_and(|report| !report.is_settled_before(item.epoch + 1)) {
             return false;
         }
@@ -508,14 +469,14 @@ impl<T: Parcel> Group<T> {
             // What it has seen stays in its report as it is: others need it.
             self.stage = Stage::Left;
             self.ring.clear();
-            self.progress.watch();
+            self.progress().watch();
         }
     }
 
     /// Others do what is unfinished: nothing that was not begun is begun any more.
     pub fn expelled(&mut self) {
         self.stage = Stage::Expelled;
-        self.progress.freeze();
+        self.progress().freeze();
         self.ring.clear();
         self.abandon();
     }
@@ -523,7 +484,6 @@ impl<T: Parcel> Group<T> {
     /// Lets go what was not handed out.
     fn abandon(&mut self) {
         self.held.clear();
-        self.careful.waiting.clear();
         self.ready.clear();
     }
 
@@ -531,11 +491,9 @@ impl<T: Parcel> Group<T> {
     /// else has is handed out now, since there is nobody to wait for.
     pub fn give_up(&mut self, heirs: BTreeSet<Id>) {
         if !heirs.is_empty() {
-            self.progress.leave_to(heirs);
+            self.progress().leave_to(heirs);
         }
-        let held = self.held.clear().into_iter().map(|Item { parcel, claim, crashes, .. }| Delivery { parcel, claim, crashes });
-        self.ready.extend(held);
-        self.ready.extend(self.careful.waiting.drain(..).map(|(_, _, delivery)| delivery));
+        self.ready.extend(self.held.clear().into_iter().map(|item| item.delivery));
         self.ready.retain(|delivery| !delivery.claim.is_handed_over());
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::{Id, progress::Claim};
+use crate::{Id, group::Delivery, ring::Parcel};
 
 /// A message that waits.
-pub struct Item<T> {
+pub struct Item<T: Parcel> {
     /// Its channel: nothing of one channel overtakes.
     pub channel: u64,
     /// The epoch it was published in.
@@ -17,29 +17,25 @@ pub struct Item<T> {
     /// This member was cut off and finishes earlier ones of that epoch.
     pub after: Option<Id>,
     /// The message.
-    pub parcel: T,
-    /// Its claim.
-    pub claim: Claim,
-    /// How many owners died with it.
-    pub crashes: u32,
+    pub delivery: Delivery<T>,
     /// Its bytes.
     pub bytes: u64,
 }
 
 /// Those that wait, in the order they were published: what is taken over is older than what was received since.
-pub struct Held<T> {
+pub struct Held<T: Parcel> {
     items: VecDeque<Item<T>>,
     channels: HashSet<u64>,
     bytes: u64,
 }
 
-impl<T> Default for Held<T> {
+impl<T: Parcel> Default for Held<T> {
     fn default() -> Self {
         Self { items: VecDeque::new(), channels: HashSet::new(), bytes: 0 }
     }
 }
 
-impl<T> Held<T> {
+impl<T: Parcel> Held<T> {
     /// Lets one wait.
     pub fn push(&mut self, item: Item<T>) {
         self.channels.insert(item.channel);

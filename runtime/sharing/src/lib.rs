@@ -13,6 +13,7 @@
 //! | messages of others, kept until their owner has finished them | [`ring`] |
 //! | what of its own a replica has finished | [`progress`] |
 //! | who was a member when, as one replica sees it | [`epoch`] |
+//! | messages that may have brought a replica down, and how they are tried again | [`trial`] |
 //! | one replica's part: what to handle, keep, replay, wait for and report | [`group`] |
 //!
 //! docs/delivery.md says what this promises to those who run it.
@@ -24,6 +25,7 @@ pub mod progress;
 pub mod ring;
 pub mod script;
 pub mod share;
+pub mod trial;
 pub mod wire;
 
 use std::sync::Arc;

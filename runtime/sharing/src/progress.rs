@@ -23,7 +23,7 @@ use crate::{
 pub struct Progress {
     inner: Mutex<Inner>,
     is_given_up: AtomicBool,
-    /// Called when a message that was to be tried carefully is finished, and, once that is of interest, when the last of all is.
+    /// Called when the last of all is finished, once that is of interest.
     wake: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -35,7 +35,6 @@ struct Inner {
     replays: BTreeMap<u64, usize>,
     /// Messages that are owned and not finished.
     unfinished: usize,
-    trying: Option<Place>,
     /// Once it is given up: who is there to do what is left.
     heirs: Option<BTreeSet<Id>>,
     /// Whether somebody waits for the last message.
@@ -44,9 +43,9 @@ struct Inner {
     left: bool,
 }
 
-#[derive(Default)]
 struct Epoch {
     number: u64,
+    members: Arc<Members>,
     /// By class: messages received, and those of them that are owned and unfinished or behind one that is.
     classes: Vec<(u64, Line)>,
 }
@@ -72,49 +71,77 @@ impl Epoch {
     }
 }
 
-/// A message that a replica owns: dropped when it is finished.
-pub struct Claim {
-    progress: Arc<Progress>,
+/// A message that a replica owns: dropped when it is finished. `H` holds the [`Progress`] it belongs to, and whatever else of one stay goes
+/// with each message.
+pub struct Claim<H: AsRef<Progress>> {
+    holder: H,
     kind: Kind,
-    /// Who received the message, and by which of this replica's subscriptions.
-    epoch: Arc<Members>,
-    subscription: usize,
 }
 
-#[derive(Clone, Copy)]
 enum Kind {
     /// Received as its owner.
     Own(Place),
-    /// Taken over, of this epoch.
-    Replay { epoch: u64, careful: bool, is_last: bool },
+    /// Taken over.
+    Replay(Box<Replay>),
 }
 
-impl Claim {
+struct Replay {
+    epoch: u64,
+    class: u64,
+    members: Arc<Members>,
+    is_last: bool,
+}
+
+impl<H: AsRef<Progress>> Claim<H> {
+    /// A message that was received by its owner.
+    pub(crate) fn own(holder: H, place: Place) -> Self {
+        Self { holder, kind: Kind::Own(place) }
+    }
+
+    /// A message of this place that somebody else had owned, when these were the members. `is_last`: nobody else has it.
+    pub(crate) fn take_over(holder: H, place: Place, members: Arc<Members>, is_last: bool) -> Self {
+        holder.as_ref().take_over(place.epoch);
+        let replay = Replay { epoch: place.epoch, class: place.class, members, is_last };
+        Self { holder, kind: Kind::Replay(Box::new(replay)) }
+    }
+
+    /// What it holds.
+    pub fn holder(&self) -> &H {
+        &self.holder
+    }
+
     /// Whether this replica was given up and somebody is there who has the message too.
     pub fn is_handed_over(&self) -> bool {
+        let progress = self.holder.as_ref();
         // Asked for each message, and nearly always no.
-        if !self.progress.is_given_up.load(Ordering::Acquire) {
+        if !progress.is_given_up.load(Ordering::Acquire) {
             return false;
         }
-        let inner = self.progress.inner();
+        let inner = progress.inner();
         let Some(heirs) = &inner.heirs else { return false };
-        self.epoch.class(self.subscription).members.iter().any(|member| heirs.contains(&member.id))
+        let has_heir = |members: &Members, class| members.of_class(class).iter().any(|member| heirs.contains(&member.id));
+        match &self.kind {
+            Kind::Own(place) => {
+                inner.epochs.iter().find(|epoch| epoch.number == place.epoch).is_some_and(|epoch| has_heir(&epoch.members, place.class))
+            }
+            Kind::Replay(replay) => has_heir(&replay.members, replay.class),
+        }
     }
 
     /// Whether somebody else had owned the message before.
     pub fn is_replay(&self) -> bool {
-        matches!(self.kind, Kind::Replay { .. })
+        matches!(self.kind, Kind::Replay(_))
     }
 
     /// Whether an owner died with the message and nobody but this replica has it any more.
     pub fn is_last(&self) -> bool {
-        matches!(self.kind, Kind::Replay { is_last: true, .. })
+        matches!(&self.kind, Kind::Replay(replay) if replay.is_last)
     }
 }
 
-impl Drop for Claim {
+impl<H: AsRef<Progress>> Drop for Claim<H> {
     fn drop(&mut self) {
-        self.progress.finish(self.kind);
+        self.holder.as_ref().finish(&self.kind);
     }
 }
 
@@ -129,72 +156,53 @@ impl Progress {
     }
 
     /// A marker was received: positions begin anew.
-    pub(crate) fn begin(&self, number: u64) {
+    pub(crate) fn begin(&self, number: u64, members: Arc<Members>) {
         let mut inner = self.inner();
-        inner.epochs.push_back(Epoch { number, ..Epoch::default() });
+        inner.epochs.push_back(Epoch { number, members, classes: Vec::new() });
         inner.forget_finished();
     }
 
-    /// Counts a message of the present epoch. Gives its place, and a claim when it is owned.
-    pub(crate) fn receive(self: &Arc<Self>, members: &Arc<Members>, subscription: usize, is_owned: bool) -> (Place, Option<Claim>) {
-        let class = members.class(subscription).mask;
+    /// Counts a message of the present epoch, of which there is one. Gives its place; what is owned is to be finished.
+    pub(crate) fn receive(&self, class: u64, is_owned: bool) -> Place {
         let mut inner = self.inner();
-        let Some(epoch) = inner.epochs.back_mut() else { return (Place { epoch: 0, class, position: 0 }, None) };
+        let Some(epoch) = inner.epochs.back_mut() else { return Place { epoch: 0, class, position: 0 } };
         let number = epoch.number;
         let line = epoch.line(class);
         line.seen += 1;
         let place = Place { epoch: number, class, position: line.seen };
-        if !is_owned {
-            return (place, None);
+        if is_owned {
+            line.owned.push_back((place.position, false));
+            inner.unfinished += 1;
         }
-        line.owned.push_back((place.position, false));
-        inner.unfinished += 1;
-        drop(inner);
-        (place, Some(Claim { progress: self.clone(), kind: Kind::Own(place), epoch: members.clone(), subscription }))
+        place
     }
 
-    /// Takes a message of this epoch over that somebody else had owned.
-    pub(crate) fn take_over(
-        self: &Arc<Self>,
-        (epoch, members): (u64, &Arc<Members>),
-        subscription: usize,
-        careful: bool,
-        is_last: bool,
-    ) -> Claim {
+    /// A message of this epoch is to be finished that somebody else had owned.
+    fn take_over(&self, epoch: u64) {
         let mut inner = self.inner();
         *inner.replays.entry(epoch).or_default() += 1;
         inner.unfinished += 1;
-        drop(inner);
-        Claim { progress: self.clone(), kind: Kind::Replay { epoch, careful, is_last }, epoch: members.clone(), subscription }
     }
 
-    /// From now on the report says that this message is about to be tried; `None`: that none is.
-    pub(crate) fn set_trying(&self, place: Option<Place>) {
-        self.inner().trying = place;
-    }
-
-    fn finish(&self, kind: Kind) {
+    fn finish(&self, kind: &Kind) {
         let mut inner = self.inner();
         if inner.heirs.is_some() {
             return;
         }
         inner.unfinished = inner.unfinished.saturating_sub(1);
         match kind {
-            Kind::Own(place) => inner.finish(place),
-            Kind::Replay { epoch, careful, .. } => {
-                if let Entry::Occupied(mut left) = inner.replays.entry(epoch) {
+            Kind::Own(place) => inner.finish(*place),
+            Kind::Replay(replay) => {
+                if let Entry::Occupied(mut left) = inner.replays.entry(replay.epoch) {
                     *left.get_mut() -= 1;
                     if *left.get() == 0 {
                         left.remove();
                     }
                 }
-                if careful {
-                    inner.trying = None;
-                }
             }
         }
         inner.forget_finished();
-        let is_news = (inner.watched && inner.unfinished == 0) || matches!(kind, Kind::Replay { careful: true, .. });
+        let is_news = inner.watched && inner.unfinished == 0;
         drop(inner);
         if let Some(wake) = self.wake.as_ref().filter(|_| is_news) {
             wake();
@@ -240,7 +248,6 @@ impl Progress {
             replaying: inner.replays.keys().next().copied(),
             seen_epoch: if inner.left { SEEN_ALL } else { last.number },
             seen: last.classes.iter().map(|(class, line)| (*class, line.seen)).collect::<Positions>(),
-            trying: inner.trying,
         }
     }
 }
@@ -281,11 +288,12 @@ mod tests {
         Arc::new(Members::new(&named, &sets.into(), &own, &[print("a"), print("b")]))
     }
 
-    fn receive(progress: &Arc<Progress>, subscription: usize, is_owned: bool) -> Option<Claim> {
-        progress.receive(&members(), subscription, is_owned).1
+    fn receive(progress: &Arc<Progress>, subscription: usize, is_owned: bool) -> Option<Claim<Arc<Progress>>> {
+        let place = progress.receive(members().class(subscription).mask, is_owned);
+        is_owned.then(|| Claim::own(progress.clone(), place))
     }
 
-    fn own(progress: &Arc<Progress>) -> Claim {
+    fn own(progress: &Arc<Progress>) -> Claim<Arc<Progress>> {
         receive(progress, 0, true).unwrap()
     }
 
@@ -297,7 +305,7 @@ mod tests {
     #[test]
     fn the_finished_position_waits_for_the_slowest_and_counts_what_others_own() {
         let progress = Arc::new(Progress::default());
-        progress.begin(5);
+        progress.begin(5, members());
         let (first, second) = (own(&progress), own(&progress));
         receive(&progress, 0, false);
         drop(second);
@@ -309,9 +317,9 @@ mod tests {
     #[test]
     fn an_epoch_is_settled_when_its_last_message_is_finished() {
         let progress = Arc::new(Progress::default());
-        progress.begin(1);
+        progress.begin(1, members());
         let old = own(&progress);
-        progress.begin(2);
+        progress.begin(2, members());
         let new = own(&progress);
         let told = |progress: &Progress| (progress.report().epoch, progress.report().seen_epoch);
         assert_eq!(told(&progress), (1, 2));
@@ -323,8 +331,8 @@ mod tests {
     #[test]
     fn what_is_taken_over_counts_where_it_was_published() {
         let progress = Arc::new(Progress::default());
-        progress.begin(7);
-        let take_over = |epoch| progress.take_over((epoch, &members()), 0, false, false);
+        progress.begin(7, members());
+        let take_over = |epoch| Claim::take_over(progress.clone(), Place { epoch, class: 1, position: 1 }, members(), false);
         let (late, early) = (take_over(6), take_over(4));
         let told = |progress: &Progress| (progress.report().epoch, progress.report().replaying);
         assert_eq!(told(&progress), (7, Some(4)));
@@ -337,7 +345,7 @@ mod tests {
     #[test]
     fn what_is_dropped_by_one_that_gives_up_is_not_finished() {
         let progress = Arc::new(Progress::default());
-        progress.begin(1);
+        progress.begin(1, members());
         let claim = own(&progress);
         progress.leave_to(["y".into()].into());
         // The other one has the second subscription only.
@@ -349,7 +357,7 @@ mod tests {
     #[test]
     fn classes_count_by_themselves() {
         let progress = Arc::new(Progress::default());
-        progress.begin(1);
+        progress.begin(1, members());
         let slow = own(&progress);
         receive(&progress, 1, false);
         drop(receive(&progress, 1, true));

@@ -2,18 +2,23 @@
 //! go first is the oldest, and is counted, since nobody could replay it any more.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use crate::{
     Id,
     epoch::Epoch,
+    progress::Progress,
+    trial::{Trial, company, verdict},
     wire::{Departure, Place, Report},
 };
 
 /// What a replica keeps of a message.
 pub trait Parcel {
+    /// What goes with each message that is to be handled: what one stay in the group has, its [`Progress`] above all.
+    type Holder: AsRef<Progress> + Clone;
+
     /// What it counts against the bound, in bytes.
     fn bytes(&self) -> u64;
 
@@ -34,6 +39,8 @@ pub struct Entry<T> {
     pub key: u64,
     /// How many owners died with it.
     pub crashes: u32,
+    /// Whether one died with it and others that were tried: the next try is strictly without company.
+    pub is_alone: bool,
     /// Its owner took it over at this epoch's marker.
     pub taken_over: Option<u64>,
     /// This member was cut off before it received the message, and finishes what came before.
@@ -43,9 +50,10 @@ pub struct Entry<T> {
 }
 
 impl<T: Parcel> Entry<T> {
-    /// Whether the next owner tries it with nothing else beside it that could be blamed: one more crash, and it is given up.
-    pub fn is_careful(&self) -> bool {
-        self.crashes > 0 && self.crashes + 1 >= self.parcel.most_crashes()
+    /// How its next owner is to try it, when one has died with it.
+    pub fn trial(&self) -> Option<Trial> {
+        let company = || company(self.crashes, self.is_alone, self.parcel.most_crashes());
+        (self.crashes > 0).then(|| Trial { place: self.place, company: company() })
     }
 
     fn is_finished(&self, report: &Report) -> bool {
@@ -162,8 +170,9 @@ impl<T: Parcel> Ring<T> {
         }
     }
 
-    /// Takes out what a member leaves behind that departs so, with this as its last report.
-    pub fn orphans(&mut self, owner: &Id, how: Departure, report: &Report) -> Vec<Entry<T>> {
+    /// Takes out what a member leaves behind that departs so, with this as its last report
+    /// and these in hand of those that were tried.
+    pub fn orphans(&mut self, owner: &Id, how: Departure, report: &Report, trying: &BTreeSet<Place>) -> Vec<Entry<T>> {
         self.finished(owner, report);
         let Some(mut line) = self.by_owner.remove(owner) else { return Vec::new() };
         let mut stay = Line { entries: VecDeque::new(), is_mixed: line.is_mixed };
@@ -175,8 +184,10 @@ impl<T: Parcel> Ring<T> {
                     continue;
                 }
                 Departure::Cut if entry.after.is_none() => entry.after = Some(owner.clone()),
-                // One of those that were tried carefully is to blame only for its own turn.
-                Departure::Died if !entry.is_careful() || report.trying == Some(entry.place) => entry.crashes += 1,
+                Departure::Died => {
+                    let most_crashes = entry.parcel.most_crashes();
+                    (entry.crashes, entry.is_alone) = verdict(entry.place, entry.crashes, entry.is_alone, trying, most_crashes);
+                }
                 _ => {}
             }
             self.bytes -= entry.parcel.bytes();

@@ -77,6 +77,16 @@ impl Place {
     }
 }
 
+/// The field of a group in which a replica tells what it tries after a crash ([`Trials::text`](crate::trial::Trials::text)).
+pub fn trials_field(id: &str) -> String {
+    format!("t:{id}")
+}
+
+/// How long a group is kept after the last call, as the script keeps it too.
+pub fn kept_for(expiry: Duration) -> Duration {
+    (expiry * 20).max(Duration::from_secs(60))
+}
+
 /// One call of the script.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {

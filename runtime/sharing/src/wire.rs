@@ -3,7 +3,7 @@
 //!
 //! Whatever does not read is refused as a whole: a marker that is half understood would be worse than none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha1::{Digest, Sha1};
 
@@ -42,8 +42,6 @@ pub struct Report {
     pub seen_epoch: u64,
     /// Messages it has received since.
     pub seen: Positions,
-    /// The one message it is about to try carefully.
-    pub trying: Option<Place>,
 }
 
 impl Report {
@@ -69,17 +67,16 @@ impl Report {
 
     /// As one word.
     pub fn text(&self) -> String {
-        let trying = self.trying.map_or_else(|| "-".to_owned(), |place| format!("{}.{:x}.{}", place.epoch, place.class, place.position));
         let replaying = self.replaying.map_or_else(String::new, |oldest| format!("+{oldest}"));
         let seen_epoch = if self.seen_epoch == SEEN_ALL { "*".to_owned() } else { self.seen_epoch.to_string() };
-        format!("{}{replaying}:{}:{seen_epoch}:{}:{trying}", self.epoch, positions_text(&self.finished), positions_text(&self.seen))
+        format!("{}{replaying}:{}:{seen_epoch}:{}", self.epoch, positions_text(&self.finished), positions_text(&self.seen))
     }
 
     /// Reads [`text`](Self::text).
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
         let mut next = || parts.next();
-        let (epoch, finished, seen_epoch, seen, trying) = (next()?, next()?, next()?, next()?, next()?);
+        let (epoch, finished, seen_epoch, seen) = (next()?, next()?, next()?, next()?);
         let (epoch, oldest) = epoch.split_once('+').map_or((epoch, None), |(epoch, oldest)| (epoch, Some(oldest)));
         Some(Self {
             epoch: epoch.parse().ok()?,
@@ -87,7 +84,6 @@ impl Report {
             replaying: oldest.map(str::parse).transpose().ok()?,
             seen_epoch: if seen_epoch == "*" { SEEN_ALL } else { seen_epoch.parse().ok()? },
             seen: parse_positions(seen)?,
-            trying: if trying == "-" { None } else { Some(parse_place(trying)?) },
         })
     }
 }
@@ -107,6 +103,16 @@ fn parse_positions(text: &str) -> Option<Positions> {
         Some((u64::from_str_radix(class, 16).ok()?, position.parse().ok()?))
     };
     text.split(',').filter(|word| !word.is_empty()).map(one).collect()
+}
+
+/// Places as one word; `-` when there are none.
+pub(crate) fn places_text(places: &BTreeSet<Place>) -> String {
+    let words: Vec<String> = places.iter().map(|place| format!("{}.{:x}.{}", place.epoch, place.class, place.position)).collect();
+    if words.is_empty() { "-".to_owned() } else { words.join(",") }
+}
+
+fn parse_places(text: &str) -> Option<BTreeSet<Place>> {
+    if text == "-" { Some(BTreeSet::new()) } else { text.split(',').map(parse_place).collect() }
 }
 
 fn parse_place(text: &str) -> Option<Place> {
@@ -158,6 +164,8 @@ pub struct Departed {
     pub how: Departure,
     /// What it had told of itself.
     pub report: Report,
+    /// Of one that died: which of the messages that are tried after a crash it had in hand.
+    pub trying: BTreeSet<Place>,
 }
 
 /// From its place in the order on, these are the members.
@@ -213,6 +221,7 @@ impl Marker {
                     how: Departure::parse(next()?)?,
                     // A report that does not read says that nothing was finished.
                     report: next().and_then(Report::parse).unwrap_or_default(),
+                    trying: next().and_then(parse_places).unwrap_or_default(),
                 }),
                 "set" => {
                     marker.sets.insert(next()?.to_owned(), Subscriptions::parse(next()?)?);
@@ -321,35 +330,30 @@ mod tests {
 
     #[test]
     fn a_report_is_read_back_and_knows_what_it_says() {
-        let report = Report {
-            epoch: 7,
-            finished: [(1, 20), (3, 4)].into(),
-            replaying: Some(6),
-            seen_epoch: 8,
-            seen: [(1, 2)].into(),
-            trying: Some(Place { epoch: 6, class: 0x10, position: 3 }),
-        };
-        assert_eq!(report.text(), "7+6:1=20,3=4:8:1=2:6.10.3");
+        let report = Report { epoch: 7, finished: [(1, 20), (3, 4)].into(), replaying: Some(6), seen_epoch: 8, seen: [(1, 2)].into() };
+        assert_eq!(report.text(), "7+6:1=20,3=4:8:1=2");
         assert_eq!(Report::parse(&report.text()), Some(report.clone()));
         assert_eq!(Report::parse(&Report::default().text()), Some(Report::default()));
         let left = Report { seen_epoch: SEEN_ALL, ..Report::default() };
-        assert_eq!((left.text().as_str(), Report::parse(&left.text())), ("0::*::-", Some(left.clone())));
+        assert_eq!((left.text().as_str(), Report::parse(&left.text())), ("0::*:", Some(left.clone())));
         let at = |epoch, class, position| Place { epoch, class, position };
         assert!(report.has_finished(at(6, 9, 100)) && report.has_finished(at(7, 3, 4)) && !report.has_finished(at(7, 3, 5)));
         assert!(!report.has_finished(at(7, 2, 1)) && report.has_seen(at(8, 1, 2)) && !report.has_seen(at(8, 1, 3)));
         assert!(report.is_settled_before(6) && !report.is_settled_before(7) && !report.is_settled_before(8));
         assert!(report.has_replayed(5, 8) && !report.has_replayed(6, 8) && !report.has_replayed(5, 9));
-        for wrong in ["", "1", "a::1::-", "1:1:1::-", "1::1::1.2", "1+::1::-"] {
+        for wrong in ["", "1", "a::1:", "1:1:1:", "1::1", "1+::1:"] {
             assert_eq!(Report::parse(wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn a_marker_is_read_when_it_is_signed_with_the_key_of_the_group() {
-        let body = "epoch 3\nmember a s1\nbefore a s1\nbefore b s1\ndeparted b died 2:1=5:2:1=9:-\nlater words of no meaning\n";
+        let body = "epoch 3\nmember a s1\nbefore a s1\nbefore b s1\ndeparted b died 2:1=5:2:1=9 2.1.6,2.1f.8\nlater words of no meaning\n";
         let marker = Marker::parse(&signed(body, "key"), "key").unwrap();
         assert_eq!((marker.epoch, marker.members.len(), marker.before.len()), (3, 1, 2));
         assert_eq!((marker.departed[0].how, marker.departed[0].report.epoch), (Departure::Died, 2));
+        let places = [Place { epoch: 2, class: 1, position: 6 }, Place { epoch: 2, class: 0x1f, position: 8 }];
+        assert_eq!((&marker.departed[0].trying, places_text(&marker.departed[0].trying)), (&places.into(), "2.1.6,2.1f.8".to_owned()));
         assert_eq!(Marker::parse(&signed(body, "key"), "other"), Err(NoMarker::Forged));
         assert_eq!(Marker::parse(b"hello", "key"), Err(NoMarker::Forged));
         for wrong in ["", "epoch x", "epoch 1\nmember a", "epoch 1\ndeparted a eaten -", "epoch 1\nset s 12"] {
@@ -359,7 +363,7 @@ mod tests {
 
     #[test]
     fn an_answer_names_everyone_with_what_it_told() {
-        let reply = Reply::parse("known run-17 4\na in 0 4::4::-\nb out 12 3:1=2:3:1=2:-\n").unwrap();
+        let reply = Reply::parse("known run-17 4\na in 0 4::4:\nb out 12 3:1=2:3:1=2\n").unwrap();
         assert!(reply.standing == Standing::Known && reply.run() == "run" && reply.epoch == 4 && reply.records[0].is_member);
         assert_eq!((reply.records[1].is_member, reply.records[1].silent_ms, reply.report("b").unwrap().epoch), (false, 12, 3));
         assert_eq!(Reply::parse("+OK"), None);

@@ -19,7 +19,7 @@ use crate::{
     dispatch::Dispatcher,
     health::Health,
     redis::{receiver::Receiver, servers::Servers},
-    sharing::{Sharing, beats},
+    sharing::{self, Sharing},
     telemetry::{metrics::Metrics, traces::Exporter},
 };
 pub use load::LoadError;
@@ -80,7 +80,7 @@ impl App {
         }
         let groups: Vec<Arc<Sharing>> = beating.iter().map(|(sharing, _)| sharing.clone()).collect();
         for (sharing, link) in beating {
-            tokio::spawn(watched(beats::run(sharing, link), broken.clone()));
+            tokio::spawn(watched(sharing::run(sharing, link), broken.clone()));
         }
         let mut redriving = JoinSet::new();
         for (redrive, dispatcher) in redrives {

@@ -166,12 +166,18 @@ impl<H: Handle> Dispatcher<H> {
     async fn attempt(&self, taken: Taken) -> Option<Taken> {
         let message = taken.message.clone();
         let attempt = taken.attempt;
-        if let Some(owned) = &message.owned
-            && !owned.may_begin().await
-        {
-            tracing::debug!(app = %self.app, component = self.queue.component(), channel = %message.channel, "another replica handles a message");
-            return self.queue.finish_and_take(taken, Outcome::Moved).1;
-        }
+        let blame = self.blame(&message);
+        let begun = match &message.owned {
+            Some(owned) => match owned.begin(blame.is_none()).await {
+                None => {
+                    let (app, component, channel) = (&*self.app, self.queue.component(), &*message.channel);
+                    tracing::debug!(app, component, channel, "another replica handles a message");
+                    return self.queue.finish_and_take(taken, Outcome::Moved).1;
+                }
+                begun => begun,
+            },
+            None => None,
+        };
         let started = Instant::now();
         // Of a message that is tried again only the first wait counts: the others are the backoff's.
         if attempt == message.attempt + 1 {
@@ -186,13 +192,14 @@ impl<H: Handle> Dispatcher<H> {
             sequence: message.sequence,
             attempt,
         });
-        let result = match self.blame(&message) {
+        let result = match blame {
             Some(failure) => Err(failure),
             None => {
                 self.leave_in_advance(&message).await;
                 self.handler.call(&self.for_guest(&message, attempt)).await
             }
         };
+        drop(begun);
         let took = started.elapsed();
         self.times.handler.observe(took);
         let outcome = match &result {
@@ -216,9 +223,7 @@ impl<H: Handle> Dispatcher<H> {
             self.failures.add(&message, attempt, failure, matches!(finished, Finished::Retrying { .. }));
         }
         let advance = match finished {
-            Finished::Handled | Finished::Failed => {
-                message.owned.as_ref().and_then(|owned| owned.advances().remove(self.queue.component()))
-            }
+            Finished::Handled | Finished::Failed => message.owned.as_ref().and_then(|owned| owned.take_advance(self.queue.component())),
             _ => None,
         };
         match (finished, result) {
@@ -236,17 +241,13 @@ impl<H: Handle> Dispatcher<H> {
 
     /// Of a message that a replica died with and that no other has any more.
     async fn leave_in_advance(&self, message: &Message) {
-        let (Some(dead_letters), Some(owned)) = (&self.dead_letters, message.owned.as_ref().filter(|owned| owned.is_last())) else {
-            return;
-        };
-        if owned.advances().contains_key(self.queue.component()) {
-            return;
-        }
-        let error = format!("{} replicas ended while they may have handled it, and this one after them", message.crashes);
-        let (app, component) = (&self.app, self.queue.component());
-        let entry = letter::entry(app, component, self.pattern(message), message, message.crashes, FailureKind::Crash.as_str(), error);
+        let (app, component, crashes) = (&self.app, self.queue.component(), message.crashes());
+        let owned = message.owned.as_ref().filter(|owned| owned.wants_advance(component));
+        let (Some(dead_letters), Some(owned)) = (&self.dead_letters, owned) else { return };
+        let error = format!("{crashes} replicas ended while they may have handled it, and this one after them");
+        let entry = letter::entry(app, component, self.pattern(message), message, crashes, FailureKind::Crash.as_str(), error);
         if let Some(advance) = dead_letters.leave_in_advance(&entry).await {
-            owned.advances().insert(component.to_owned(), advance);
+            owned.keep_advance(component, advance);
         }
     }
 
@@ -265,9 +266,9 @@ impl<H: Handle> Dispatcher<H> {
 
     /// Of a message with which too many replicas died: it is not tried again.
     fn blame(&self, message: &Message) -> Option<Failure> {
-        let message = (message.crashes >= self.queue.most_crashes()).then(|| {
-            format!("{} replicas in a row ended while they handled it, the last of them nothing else that was in doubt", message.crashes)
-        })?;
+        let crashes = message.crashes();
+        let message = (crashes > 0 && crashes >= self.queue.most_crashes())
+            .then(|| format!("{crashes} replicas ended while they handled it, the last of them nothing else that was in doubt"))?;
         Some(Failure { kind: FailureKind::Crash, message })
     }
 

@@ -58,8 +58,6 @@ pub struct Message {
     pub receipt: Option<Receipt>,
     /// Goes with it to its end when replicas share messages and this one owns it.
     pub owned: Option<Arc<Owned>>,
-    /// How many replicas died while they may have been handling it.
-    pub crashes: u32,
     /// Which message of the component it is, in this process: 1, 2, 3 … as the queue took them in; 0 before that.
     pub sequence: u64,
 }
@@ -86,14 +84,18 @@ impl Message {
             attempt: 0,
             receipt: None,
             owned: None,
-            crashes: 0,
             sequence: 0,
         }
     }
 
-    /// The same message as one that this replica owns, after so many crashes.
-    pub fn owned(self, owned: Option<Arc<Owned>>, crashes: u32) -> Self {
-        Self { owned, crashes, ..self }
+    /// The same message as one that this replica owns, or need not.
+    pub fn owned(self, owned: Option<Arc<Owned>>) -> Self {
+        Self { owned, ..self }
+    }
+
+    /// How many replicas died while they may have been handling it.
+    pub fn crashes(&self) -> u32 {
+        self.owned.as_ref().map_or(0, |owned| owned.crashes())
     }
 
     /// The same message as one taken back from the dead letters after `attempt` attempts.

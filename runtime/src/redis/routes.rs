@@ -170,15 +170,15 @@ impl Batch<'_> {
     }
 
     /// Adds a message that this replica owns, for every component that asked for its subscription.
-    pub fn add_ours(&mut self, (parcel, owned, crashes): Ours) {
+    pub fn add_ours(&mut self, (parcel, owned): Ours) {
         let Parcel { subscription, channel, payload, received, first_received, .. } = parcel;
         let present = (self.received, self.first_received);
         (self.received, self.first_received) = (received, first_received);
-        self.put_all(subscription, channel, payload, &Some((owned, crashes)));
+        self.put_all(subscription, channel, payload, &Some(owned));
         (self.received, self.first_received) = present;
     }
 
-    fn put_all(&mut self, number: usize, channel: Arc<str>, payload: Bytes, owned: &Option<(Arc<Owned>, u32)>) {
+    fn put_all(&mut self, number: usize, channel: Arc<str>, payload: Bytes, owned: &Option<Arc<Owned>>) {
         let routes = self.routes;
         let Some((last, others)) = routes.routes[number].targets.split_last() else { return };
         for target in others {
@@ -187,16 +187,13 @@ impl Batch<'_> {
         self.put(*last, channel, payload, owned);
     }
 
-    fn put(&mut self, target: Target, channel: Arc<str>, payload: Bytes, owned: &Option<(Arc<Owned>, u32)>) {
+    fn put(&mut self, target: Target, channel: Arc<str>, payload: Bytes, owned: &Option<Arc<Owned>>) {
         let waiting = &mut self.waiting[target.queue];
         if waiting.is_empty() {
             self.touched.push(target.queue);
         }
         let message = Message::new(channel, payload, target.place, self.address.clone(), self.received, self.first_received);
-        waiting.push(match owned {
-            Some((owned, crashes)) => message.owned(Some(owned.clone()), *crashes),
-            None => message,
-        });
+        waiting.push(message.owned(owned.clone()));
     }
 
     fn too_large(&self, route: &Route, channel: &[u8], length: u64) {

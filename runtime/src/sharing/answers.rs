@@ -8,7 +8,7 @@ use std::{
 use spinredis_sharing::{
     group::Stage,
     script::Operation,
-    wire::{Reply, Report, Standing},
+    wire::{Reply, Standing},
 };
 
 use super::{
@@ -22,7 +22,7 @@ const MARKER_EXPIRIES: u32 = 5;
 
 impl Sharing {
     /// The group answered a stay.
-    pub(super) fn answered(&self, id: &str, operation: Operation, sent: (&Report, Instant), reply: &Reply) {
+    pub(super) fn answered(&self, id: &str, operation: Operation, sent: Instant, reply: &Reply) {
         let mut desk = self.desk();
         desk.beats += 1;
         let is_current = desk.current.as_ref().is_some_and(|stay| &**stay.group.id() == id);
@@ -43,11 +43,13 @@ impl Sharing {
                 if matches!(operation, Operation::Final | Operation::Gave) {
                     self.drop_stay(&mut desk, id);
                 } else {
-                    stay.lease.extend(sent.1, self.settings.limits.expiry);
-                    stay.is_reborn = false;
+                    stay.group.holder().lease.extend(sent, self.settings.limits.expiry);
+                    if std::mem::take(&mut stay.is_reborn) {
+                        stay.group.holder().trials.tell_again();
+                    }
                     // What came up meanwhile is still to be told.
                     stay.wanted.pop_front_if(|told| *told == operation);
-                    stay.group.reply(reply, sent.0);
+                    stay.group.reply(reply);
                     let is_outside = stay.group.stage() == Stage::Outside;
                     let is_behind = is_outside || (stay.group.stage() == Stage::Member && reply.epoch > stay.group.epoch());
                     stay.behind = is_behind.then(|| stay.behind.unwrap_or_else(Instant::now));

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Beats for as long as it is polled.
-pub async fn run(sharing: Arc<Sharing>, link: Link) {
+pub async fn run(sharing: Arc<Sharing>, link: Arc<Link>) {
     let limits = sharing.settings.limits;
     let script = Script::new(link, sharing.settings.place.clone(), limits.expiry.max(PATIENCE));
     let mut trouble: Option<Instant> = None;
@@ -87,7 +87,7 @@ async fn tell(sharing: &Sharing, script: &Script, told: &Told) -> Result<(), Scr
     };
     let sent = std::time::Instant::now();
     let reply = script.call(&call).await?;
-    sharing.answered(&told.id, told.operation, (&told.report, sent), &reply);
+    sharing.answered(&told.id, told.operation, sent, &reply);
     Ok(())
 }
 
@@ -109,7 +109,7 @@ fn pause(sharing: &Sharing, beat: Duration, any: bool) -> Duration {
 
 fn report(sharing: &Sharing, error: &ScriptError, is_long: bool) {
     let message = error.to_string();
-    let is_member = sharing.desk().current.as_ref().is_some_and(|stay| stay.lease.holds());
+    let is_member = sharing.desk().current.as_ref().is_some_and(|stay| stay.group.holder().lease.holds());
     let problem = Some((error.reason(), message.clone()));
     if (is_long || !is_member) && sharing.state.share_missing(problem) {
         tracing::warn!("{message}");

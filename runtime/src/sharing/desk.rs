@@ -35,7 +35,7 @@ impl Desk {
     pub fn message(&mut self, subscription: usize, channel: &[u8], payload: &[u8], make: impl FnOnce() -> Parcel) -> Option<Ours> {
         let stay = self.current.as_mut()?;
         match stay.group.message(subscription, channel, payload, make) {
-            Taken::Ours(delivery) => Some(stay.ours(delivery)),
+            Taken::Ours(delivery) => Some(Stay::ours(delivery)),
             Taken::Kept => None,
         }
     }

@@ -52,20 +52,25 @@ impl Lease {
     /// Waits until it holds or is revoked, and says whether it holds. A server that is away keeps everybody from beginning anything:
     /// nobody can tell then whether the others have taken over.
     pub async fn granted(&self) -> bool {
+        self.until(|| self.holds() || self.is_revoked()).await;
+        self.holds()
+    }
+
+    /// Waits until it is taken away for good.
+    pub async fn revoked(&self) {
+        self.until(|| self.is_revoked()).await;
+    }
+
+    async fn until(&self, is: impl Fn() -> bool) {
         loop {
-            if self.holds() {
-                return true;
-            }
             let changed = self.changed.notified();
             tokio::pin!(changed);
-            // Before the second look, so that a change between the two is not missed.
+            // Before the look, so that a change after it is not missed.
             changed.as_mut().enable();
-            if self.is_revoked() {
-                return false;
+            if is() {
+                return;
             }
-            if !self.holds() {
-                changed.await;
-            }
+            changed.await;
         }
     }
 }

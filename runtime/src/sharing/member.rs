@@ -18,7 +18,6 @@ use spinredis_crds::Reason;
 use spinredis_sharing::{
     Id,
     group::{Group, Stage},
-    progress::Progress,
     script::Operation,
     share::{Print, Subscriptions},
     wire::{Marker, NoMarker},
@@ -29,6 +28,8 @@ use super::{
     Settings,
     desk::Desk,
     stay::{Ours, Stay},
+    tenure::Tenure,
+    trials::Untold,
 };
 use crate::redis::state::SubscriptionState;
 
@@ -41,6 +42,8 @@ pub struct Sharing {
     pub(super) deliver: Box<dyn Fn(Vec<Ours>) + Send + Sync>,
     /// Wakes the beats.
     pub(super) wake: Arc<Notify>,
+    /// Wakes the one who tells the group what is tried after a crash.
+    pub(super) untold: Arc<Notify>,
     /// Something that others wait for has changed.
     pub(super) changed: Notify,
     pub(super) stopping: AtomicBool,
@@ -57,6 +60,7 @@ impl Sharing {
             state,
             deliver: Box::new(deliver),
             wake: Arc::default(),
+            untold: Arc::default(),
             changed: Notify::new(),
             stopping: AtomicBool::new(false),
             is_heard: AtomicBool::new(false),
@@ -113,13 +117,10 @@ impl Sharing {
 
     fn stay(&self, own: Subscriptions, prints: Vec<Print>, set: (String, String)) -> Stay {
         let id = format!("{}.{:08x}", self.settings.replica, rand::rng().random::<u32>());
-        let wake = self.wake.clone();
-        let progress = Arc::new(Progress::new(move || wake.notify_one()));
-        let group = Group::new(id.into(), own, prints, self.settings.limits.ring_bytes, progress.clone());
+        let tenure = Tenure::new(self.wake.clone(), self.untold.clone());
+        let group = Group::new(id.into(), own, prints, self.settings.limits.ring_bytes, tenure);
         Stay {
             group,
-            lease: Arc::default(),
-            progress,
             wanted: [Operation::Join].into(),
             has_joined: false,
             has_been_cut: false,
@@ -242,7 +243,7 @@ impl Sharing {
     /// Waits until everything that this replica owned is finished.
     pub async fn finished(&self) {
         // The last message wakes the beats, which tell of the change.
-        self.desk().stays().for_each(|stay| stay.progress.watch());
+        self.desk().stays().for_each(|stay| stay.group.holder().progress.watch());
         self.until(Desk::is_finished).await;
     }
 
@@ -279,6 +280,16 @@ impl Sharing {
         }
         self.wake.notify_one();
         self.until(|desk| desk.current.is_none() && desk.former.is_empty()).await;
+    }
+
+    /// What the group has not heard of yet of what is tried after a crash, by each stay.
+    pub(super) fn untold(&self) -> Vec<(Id, Tenure, Untold)> {
+        let desk = self.desk();
+        let untold = |stay: &Stay| {
+            let tenure = stay.group.holder();
+            Some((stay.group.id().clone(), tenure.clone(), tenure.trials.untold()?))
+        };
+        desk.stays().filter_map(untold).collect()
     }
 
     async fn until(&self, is: impl Fn(&Desk) -> bool) {

@@ -8,9 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use spinredis_crds::defaults::QUEUE_ENTRY_OVERHEAD;
-use spinredis_sharing::{progress::Claim, ring};
+use spinredis_sharing::{progress::Claim, ring, trial::Trial};
 
-use super::lease::Lease;
+use super::{tenure::Tenure, trials::Turn};
 use crate::dead_letters::advance::Advance;
 
 /// A message that was received by a subscription, before it is put into queues.
@@ -31,6 +31,8 @@ pub struct Parcel {
 }
 
 impl ring::Parcel for Parcel {
+    type Holder = Tenure;
+
     fn bytes(&self) -> u64 {
         (self.payload.len() + self.channel.len()) as u64 + QUEUE_ENTRY_OVERHEAD
     }
@@ -42,40 +44,88 @@ impl ring::Parcel for Parcel {
 
 /// Goes with a message that this replica owns, to its end.
 pub struct Owned {
-    lease: Arc<Lease>,
-    claim: Claim,
+    claim: Claim<Tenure>,
+    /// Of one that replicas have died with.
+    suspect: Option<Box<Suspect>>,
+}
+
+struct Suspect {
+    crashes: u32,
+    trial: Trial,
+    /// When it came into the queues.
+    since: Instant,
     advances: Mutex<BTreeMap<String, Advance>>,
 }
 
+/// The right to begin a message, to be kept until its handler has ended.
+pub struct Begun {
+    _turn: Option<Turn>,
+}
+
 impl Owned {
-    /// For a message of this stay in the group.
-    pub(super) fn new(lease: Arc<Lease>, claim: Claim) -> Self {
-        Self { lease, claim, advances: Mutex::default() }
+    /// Of a message that so many replicas have died with.
+    pub(super) fn new(claim: Claim<Tenure>, crashes: u32, trial: Option<Trial>) -> Self {
+        let suspect = |trial| Box::new(Suspect { crashes, trial, since: Instant::now(), advances: Mutex::default() });
+        Self { claim, suspect: trial.map(suspect) }
     }
 
-    /// Waits until the group certainly counts on us, and says whether the message may be begun; if not, others handle it.
-    pub async fn may_begin(&self) -> bool {
-        (self.lease.holds() || self.lease.granted().await) && !self.claim.is_handed_over()
+    /// How many replicas died while they may have been handling it.
+    pub fn crashes(&self) -> u32 {
+        self.suspect.as_ref().map_or(0, |suspect| suspect.crashes)
     }
 
-    /// The dead letters that were left in advance of it, each with the component that left it.
-    pub fn advances(&self) -> MutexGuard<'_, BTreeMap<String, Advance>> {
-        self.advances.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until the group certainly counts on us, and, when its handler `is_called` and replicas have died with the message, until the
+    /// group has heard that it is tried. `None` when others handle it.
+    pub async fn begin(&self, is_called: bool) -> Option<Begun> {
+        let turn = match self.suspect.as_ref().filter(|_| is_called) {
+            Some(suspect) => Some(self.turn(suspect).await?),
+            None => None,
+        };
+        let lease = &self.claim.holder().lease;
+        let may_begin = (lease.holds() || lease.granted().await) && !self.claim.is_handed_over();
+        may_begin.then_some(Begun { _turn: turn })
+    }
+
+    async fn turn(&self, suspect: &Suspect) -> Option<Turn> {
+        let tenure = self.claim.holder();
+        tokio::select! {
+            turn = tenure.turn(suspect.trial, suspect.since) => Some(turn),
+            () = tenure.lease.revoked() => None,
+        }
+    }
+
+    /// Takes back the dead letter that a component left in advance of it.
+    pub fn take_advance(&self, component: &str) -> Option<Advance> {
+        self.suspect.as_ref()?.advances().remove(component)
+    }
+
+    /// Whether a dead letter is to be left in advance of it, by this component: a replica has died with it, no other has it any more, and
+    /// the component has left none.
+    pub fn wants_advance(&self, component: &str) -> bool {
+        self.claim.is_last() && self.suspect.as_ref().is_some_and(|suspect| !suspect.advances().contains_key(component))
+    }
+
+    /// A component has left a dead letter in advance.
+    pub fn keep_advance(&self, component: &str, advance: Advance) {
+        if let Some(suspect) = &self.suspect {
+            suspect.advances().insert(component.to_owned(), advance);
+        }
     }
 
     /// Whether it is left to others: they have taken over, or this replica has given up and somebody is there who has the message too.
     pub fn is_handed_over(&self) -> bool {
-        self.lease.is_revoked() || self.claim.is_handed_over()
+        self.claim.holder().lease.is_revoked() || self.claim.is_handed_over()
     }
+}
 
-    /// Whether a replica died with it and no other has it any more: if this one dies too, it is gone.
-    pub fn is_last(&self) -> bool {
-        self.claim.is_last()
+impl Suspect {
+    fn advances(&self) -> MutexGuard<'_, BTreeMap<String, Advance>> {
+        self.advances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl std::fmt::Debug for Owned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Owned").field("is_last", &self.is_last()).finish_non_exhaustive()
+        f.debug_struct("Owned").field("crashes", &self.crashes()).finish_non_exhaustive()
     }
 }

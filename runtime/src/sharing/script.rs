@@ -1,6 +1,6 @@
 //! Calls the script that changes the group: by its name, and with its text when the server does not know it (any more).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use redis::cmd;
 use spinredis_crds::Reason;
@@ -59,7 +59,7 @@ impl ScriptError {
 
 /// The script of one group.
 pub struct Script {
-    link: Link,
+    link: Arc<Link>,
     place: Place,
     /// Its SHA-1.
     name: String,
@@ -68,7 +68,7 @@ pub struct Script {
 
 impl Script {
     /// On a server of the app. An answer is waited for no longer than it is of use.
-    pub fn new(link: Link, place: Place, patience: Duration) -> Self {
+    pub fn new(link: Arc<Link>, place: Place, patience: Duration) -> Self {
         Self { link, place, name: spinredis_sharing::script::name(), patience }
     }
 

@@ -4,21 +4,15 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use spinredis_sharing::{
     group::{Delivery, Group, Stage},
-    progress::Progress,
     script::Operation,
     wire::Report,
 };
 
-use super::{
-    lease::Lease,
-    parcel::{Owned, Parcel},
-};
+use super::parcel::{Owned, Parcel};
 
 /// One stay in the group.
 pub(super) struct Stay {
     pub(super) group: Group<Parcel>,
-    pub(super) lease: Arc<Lease>,
-    pub(super) progress: Arc<Progress>,
     /// What it is to tell the group beside that it lives, in this order.
     pub(super) wanted: VecDeque<Operation>,
     /// Whether it has asked to be a member.
@@ -36,7 +30,7 @@ pub(super) struct Stay {
 }
 
 /// A message for the queues, with what goes with it to its end.
-pub type Ours = (Parcel, Arc<Owned>, u32);
+pub type Ours = (Parcel, Arc<Owned>);
 
 impl Stay {
     /// What it tells the group now.
@@ -51,22 +45,22 @@ impl Stay {
 
     /// Whether there is something to tell that need not wait for the next beat.
     pub(super) fn has_news(&self, is_leaving: bool) -> bool {
-        self.operation(is_leaving) != Operation::Beat || self.group.wants_beat()
+        self.operation(is_leaving) != Operation::Beat
     }
 
-    pub(super) fn ours(&self, delivery: Delivery<Parcel>) -> Ours {
-        let Delivery { parcel, claim, crashes } = delivery;
-        (parcel, Arc::new(Owned::new(self.lease.clone(), claim)), crashes)
+    pub(super) fn ours(delivery: Delivery<Parcel>) -> Ours {
+        let Delivery { parcel, claim, crashes, trial } = delivery;
+        (parcel, Arc::new(Owned::new(claim, crashes, trial)))
     }
 
     pub(super) fn take_ready(&mut self) -> Vec<Ours> {
         let ready = self.group.take_ready();
-        ready.into_iter().map(|delivery| self.ours(delivery)).collect()
+        ready.into_iter().map(Self::ours).collect()
     }
 
     pub(super) fn revoke(&mut self) {
         self.group.expelled();
-        self.lease.revoke();
+        self.group.holder().lease.revoke();
     }
 }
 

@@ -22,7 +22,7 @@ use spinredis::{
     queue::Queue,
     redis::{receiver::Receiver, routes::Routes, state::SubscriptionState, subscription::Subscription},
     references::References,
-    sharing::{Settings, Sharing, beats},
+    sharing::{self, Settings, Sharing},
     source::{Sources, oci::Registries},
     telemetry::traces::ComponentTraces,
 };
@@ -110,7 +110,7 @@ impl Spinredis {
         let routes = Arc::new(routes);
         let sharing = self.label.kind.shares().then(|| sharing(&server, &state, &routes));
         if let Some(sharing) = &sharing {
-            receive.spawn(beats::run(sharing.clone(), Link::new(server.clone(), "trigger".to_owned(), Arc::default())));
+            receive.spawn(sharing::run(sharing.clone(), Link::new(server.clone(), "trigger".to_owned(), Arc::default())));
         }
         let receiver = Receiver {
             server,

@@ -101,6 +101,32 @@ fn one_that_is_silent_is_removed_by_whoever_calls_next() {
 }
 
 #[test]
+fn what_one_that_died_had_in_hand_of_the_messages_that_are_tried_is_told_and_forgotten() {
+    let mut server = Server::start();
+    let (a, b, c) = (Replica::new("a", "c"), Replica::new("b", "c"), Replica::new("c", "c"));
+    for replica in [&a, &b, &c] {
+        server.call(replica, Operation::Join);
+    }
+    let mut listener = server.subscriber();
+    let mut markers = Markers::of(&mut listener, &server.place.clone());
+    let key = server.place.key.clone();
+    for (field, value) in [("t:b", "7.1.3,7.1f.4"), ("t:c", "7.1.9\nmember x s"), ("t:a", "7.1.5"), ("t:stranger", "7.1.6")] {
+        server.run(&["HSET", &key, field, value]);
+    }
+    let told = |server: &mut Server| server.call(&a, Operation::Beat).records.len();
+    eventually(|| Some(()).filter(|()| told(&mut server) == 1));
+    let mut departed = Vec::new();
+    while departed.len() < 2 {
+        departed.append(&mut markers.next().departed);
+    }
+    let places = [Place { epoch: 7, class: 1, position: 3 }, Place { epoch: 7, class: 0x1f, position: 4 }];
+    let trying = |id: &str| departed.iter().find(|departed| &*departed.id == id).unwrap().trying.clone();
+    assert_eq!((trying("b"), trying("c")), (places.into(), [].into()));
+    let fields = server.get_all(&["HKEYS", &key]);
+    assert_eq!(fields.iter().filter(|field| field.starts_with("t:")).collect::<Vec<_>>(), ["t:a"]);
+}
+
+#[test]
 fn nobody_is_dead_because_the_server_stood_still_or_its_clock_was_moved() {
     let mut server = Server::start();
     let (a, b) = (Replica::new("a", "c"), Replica::new("b", "c"));
@@ -314,6 +340,12 @@ fn the_model_of_the_simulation_says_what_the_script_says() {
         let operation = operations[usize::try_from(below(8)).unwrap()];
         let known = if below(10) == 0 { format!("r1 {} r9 {}", report(3).text(), report(4).text()) } else { String::new() };
         replicas[chosen].report = report(below(9));
+        if below(4) == 0 {
+            let (id, key) = (replicas[usize::try_from(below(5)).unwrap()].id.clone(), server.place.key.clone());
+            let trying = format!("{}.1.{}", below(9), below(9));
+            server.run(&["HSET", &key, &format!("t:{id}"), &trying]);
+            model.tell_trials(&id, &trying);
+        }
         let replica = replicas[chosen].clone();
         let real = server.text(&replica, operation, &known);
         let now = server.hash("last").parse::<i64>().unwrap();
@@ -358,9 +390,8 @@ fn what_a_beat_costs() {
             epoch = server.call(replica, Operation::Join).epoch;
         }
         for replica in &mut replicas {
-            let trying = Some(Place { epoch, class: 1, position: 3 }).filter(|_| false);
             replica.report =
-                Report { epoch, finished: [(1, 123_456)].into(), seen_epoch: epoch, seen: [(1, 123_999)].into(), trying, replaying: None };
+                Report { epoch, finished: [(1, 123_456)].into(), seen_epoch: epoch, seen: [(1, 123_999)].into(), replaying: None };
             server.call(replica, Operation::Beat);
         }
         server.run(&["CONFIG", "RESETSTAT"]);

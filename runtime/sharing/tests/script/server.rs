@@ -59,6 +59,10 @@ impl Server {
         redis::cmd(arguments[0]).arg(&arguments[1..]).query(&mut self.connection).unwrap()
     }
 
+    pub fn get_all(&mut self, arguments: &[&str]) -> Vec<String> {
+        redis::cmd(arguments[0]).arg(&arguments[1..]).query(&mut self.connection).unwrap()
+    }
+
     pub fn call(&mut self, replica: &Replica, operation: Operation) -> Reply {
         let text = self.text(replica, operation, "");
         Reply::parse(&text).unwrap_or_else(|| panic!("no reply: {text}"))

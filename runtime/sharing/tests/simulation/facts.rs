@@ -217,7 +217,8 @@ pub fn check_end(world: &mut World) -> Result<(), String> {
         if times > 1 && (theme.is_exact() || is_probe) {
             return Err(format!("{key:?} is handled {times} times without a crash"));
         }
-        if fact.kills > world.plan.most_crashes.max(2) {
+        // One more when others were tried beside it, and one more when Redis has forgotten what was.
+        if fact.kills > world.plan.most_crashes.max(2) + 1 + u32::from(world.facts.has_forgotten) {
             return Err(format!("{key:?} has killed {} pods", fact.kills));
         }
         innocents += u64::from(fact.given_up.is_some() && !fact.poison);

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, sync::atomic::Ordering};
 use spinredis_sharing::{
     group::{Delivery, Stage, Taken},
     script::Operation,
-    wire::{Marker, Reply, Report, Standing},
+    wire::{Marker, Reply, Standing},
 };
 
 use crate::{
@@ -15,6 +15,9 @@ use crate::{
     trace,
     world::{Connection, Event, Item, KEY, World},
 };
+
+/// So long a message waits to be tried without company.
+const TRIAL_PATIENCE: u64 = 400;
 
 impl World {
     pub fn start(&mut self, generation: usize) {
@@ -223,6 +226,7 @@ impl World {
         let pod = stay.pod;
         // What was not begun is left to others.
         self.pods[pod].queue.retain(|work| work.stay != number);
+        self.pods[pod].running.retain(|work| work.stay != number || work.is_begun);
         self.drops.borrow_mut().clear();
         if let Some(connection) = self.stays[number].connection
             && self.pods[pod].current == number
@@ -254,7 +258,8 @@ impl World {
             delivery.parcel.drops = None;
             self.works += 1;
             self.facts.handed_out(&delivery);
-            self.pods[pod].queue.push_back(Work { stay, delivery, number: self.works });
+            let (number, since) = (self.works, self.now);
+            self.pods[pod].queue.push_back(Work { stay, delivery, number, since, once_told: None, is_begun: false, is_timed: false });
         }
         self.begin(pod);
     }
@@ -266,7 +271,7 @@ impl World {
         }
         let mut queue = std::mem::take(&mut self.pods[pod].queue);
         let mut kept = VecDeque::new();
-        while let Some(work) = queue.pop_front() {
+        while let Some(mut work) = queue.pop_front() {
             let lane = (work.delivery.parcel.channel, work.delivery.parcel.key.1);
             let same = |other: &Work| (other.delivery.parcel.channel, other.delivery.parcel.key.1) == lane;
             let is_ordered = self.plan.ordered[lane.1];
@@ -284,15 +289,73 @@ impl World {
                 drop(work);
                 continue;
             }
-            trace!(self, "{} begins {:?} crashes {}", self.stays[work.stay].id, parcel.key, work.delivery.crashes);
-            let stays = &self.stays;
-            self.facts.begun(&work, self.now, stays);
-            let slowest = if self.rng.one_in(40) { self.plan.slowest_handler } else { self.plan.slowest_handler.min(20) };
-            let end = self.now + self.rng.below(slowest + 1);
-            self.at(end, Event::HandlerEnds { pod, number: work.number });
+            if let Some(trial) = work.delivery.trial {
+                let patient_until = work.since + TRIAL_PATIENCE;
+                if !self.stays[work.stay].trials.admits(trial, self.now >= patient_until) {
+                    if !std::mem::replace(&mut work.is_timed, true) {
+                        self.at(patient_until, Event::Begin { pod });
+                    }
+                    kept.push_back(work);
+                    continue;
+                }
+                trace!(self, "{} tries {:?}: {:?}", self.stays[work.stay].id, parcel.key, trial.company);
+                work.once_told = Some(self.stays[work.stay].trials.begin(trial));
+                let stay = work.stay;
+                self.pods[pod].running.push(work);
+                self.tell_trials(stay);
+                continue;
+            }
             self.pods[pod].running.push(work);
+            let last = self.pods[pod].running.len() - 1;
+            self.really_begin(pod, last);
         }
         self.pods[pod].queue = kept;
+    }
+
+    fn really_begin(&mut self, pod: usize, place: usize) {
+        self.pods[pod].running[place].is_begun = true;
+        let work = &self.pods[pod].running[place];
+        trace!(self, "{} begins {:?} crashes {}", self.stays[work.stay].id, work.delivery.parcel.key, work.delivery.crashes);
+        let number = work.number;
+        self.facts.begun(work, self.now, &self.stays);
+        let slowest = if self.rng.one_in(40) { self.plan.slowest_handler } else { self.plan.slowest_handler.min(20) };
+        let end = self.now + self.rng.below(slowest + 1);
+        self.at(end, Event::HandlerEnds { pod, number });
+    }
+
+    /// Tells the group what is tried, one call after the other.
+    fn tell_trials(&mut self, number: usize) {
+        let stay = &mut self.stays[number];
+        if stay.is_telling || stay.is_over || stay.trials.changes() <= stay.told {
+            return;
+        }
+        stay.is_telling = true;
+        let (change, text) = (stay.trials.changes(), stay.trials.text());
+        let slowest = self.plan.slowest_call;
+        self.soon(slowest, Event::Tell { stay: number, change, text });
+    }
+
+    /// The group has heard of a change, or did not answer.
+    pub fn told(&mut self, number: usize, change: Option<u64>) {
+        let pod = self.stays[number].pod;
+        self.stays[number].is_telling = false;
+        if let Some(change) = change {
+            self.stays[number].told = change;
+        }
+        self.begin_told(pod);
+        self.tell_trials(number);
+    }
+
+    /// Begins what the group has heard of, as far as leases last.
+    fn begin_told(&mut self, pod: usize) {
+        let waiting = |work: &Work| {
+            let stay = &self.stays[work.stay];
+            !work.is_begun && self.now < stay.lease && work.once_told.is_some_and(|change| change <= stay.told)
+        };
+        let ready: Vec<usize> = (0..self.pods[pod].running.len()).filter(|place| waiting(&self.pods[pod].running[*place])).collect();
+        for place in ready {
+            self.really_begin(pod, place);
+        }
     }
 
     pub fn ended(&mut self, pod: usize, number: u64) {
@@ -306,6 +369,10 @@ impl World {
         trace!(self, "{} ends {:?}", self.stays[work.stay].id, work.delivery.parcel.key);
         self.facts.ended(work.delivery.parcel.key, self.now);
         let stay = work.stay;
+        if let Some(trial) = work.delivery.trial {
+            self.stays[stay].trials.end(trial);
+            self.tell_trials(stay);
+        }
         drop(work);
         self.begin(pod);
         self.look_again(stay);
@@ -317,7 +384,7 @@ impl World {
     fn look_again(&mut self, number: usize) {
         let stay = &self.stays[number];
         let is_finished = stay.is_leaving() && stay.group.is_finished();
-        if stay.wake.swap(false, Ordering::Relaxed) || is_finished || stay.group.wants_beat() {
+        if stay.wake.swap(false, Ordering::Relaxed) || is_finished {
             self.call(number);
         }
     }
@@ -352,17 +419,10 @@ impl World {
         self.stays[number].is_calling = true;
         let sent = self.now;
         let slowest = self.plan.slowest_call;
-        self.soon(slowest, Event::Call { stay: number, operation, call: Box::new(call), report: Box::new(report), sent });
+        self.soon(slowest, Event::Call { stay: number, operation, call: Box::new(call), sent });
     }
 
-    pub fn answered(
-        &mut self,
-        number: usize,
-        operation: Operation,
-        text: Option<String>,
-        report: &Report,
-        sent: u64,
-    ) -> Result<(), String> {
+    pub fn answered(&mut self, number: usize, operation: Operation, text: Option<String>, sent: u64) -> Result<(), String> {
         let pod = self.stays[number].pod;
         self.stays[number].is_calling = false;
         if self.stays[number].is_over {
@@ -374,7 +434,7 @@ impl World {
         };
         let reply = Reply::parse(&text).ok_or_else(|| format!("no reply: {text}"))?;
         let stay = &mut self.stays[number];
-        stay.group.reply(&reply, report);
+        stay.group.reply(&reply);
         match reply.standing {
             Standing::Unknown => {
                 self.expelled(number);
@@ -396,7 +456,9 @@ impl World {
             }
             Standing::Known => {
                 stay.lease = sent + self.plan.expiry;
-                stay.is_reborn = false;
+                if std::mem::take(&mut stay.is_reborn) {
+                    stay.trials.changed();
+                }
                 stay.birth = reply.birth;
                 if stay.wanted.front() == Some(&operation) {
                     stay.wanted.pop_front();
@@ -411,7 +473,8 @@ impl World {
         }
         self.take_ready(number);
         self.begin(pod);
-        if !self.stays[number].wanted.is_empty() || self.stays[number].group.wants_beat() {
+        self.begin_told(pod);
+        if !self.stays[number].wanted.is_empty() {
             self.call(number);
         }
         self.look_again(number);

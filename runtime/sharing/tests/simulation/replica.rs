@@ -17,6 +17,7 @@ use spinredis_sharing::{
     ring::Parcel,
     script::Operation,
     share::{Print, Subscriptions},
+    trial::Trials,
 };
 
 use crate::plan::{Plan, SUBSCRIPTIONS};
@@ -38,6 +39,8 @@ pub struct Message {
 }
 
 impl Parcel for Message {
+    type Holder = Arc<Progress>;
+
     fn bytes(&self) -> u64 {
         20
     }
@@ -63,6 +66,10 @@ pub struct Stay {
     pub set_text: String,
     pub group: Group<Message>,
     pub progress: Arc<Progress>,
+    pub trials: Trials,
+    /// The last change of those that the group has heard of.
+    pub told: u64,
+    pub is_telling: bool,
     pub connection: Option<usize>,
     pub birth: String,
     /// Operations to be called before it beats again.
@@ -101,6 +108,9 @@ impl Stay {
             set_text,
             group,
             progress,
+            trials: Trials::default(),
+            told: 0,
+            is_telling: false,
             connection: Some(connection),
             birth: String::new(),
             wanted: VecDeque::new(),
@@ -153,6 +163,13 @@ pub struct Work {
     pub stay: usize,
     pub delivery: Delivery<Message>,
     pub number: u64,
+    /// When it came into the queue.
+    pub since: u64,
+    /// It is begun when the group has heard of this change.
+    pub once_told: Option<u64>,
+    pub is_begun: bool,
+    /// Whether it is looked at again when it has waited long enough to be tried in company.
+    pub is_timed: bool,
 }
 
 /// A pod: one process.

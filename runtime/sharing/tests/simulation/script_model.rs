@@ -39,6 +39,8 @@ pub struct Hash {
     pub list: Vec<(String, String)>,
     pub records: BTreeMap<String, Record>,
     pub sets: BTreeMap<String, String>,
+    /// What each has in hand of the messages that are tried after a crash.
+    pub trying: BTreeMap<String, String>,
 }
 
 /// What one call says and does.
@@ -55,6 +57,13 @@ pub struct ScriptModel {
 }
 
 impl ScriptModel {
+    /// What a replica writes itself before it begins such a message. In a group that is forgotten it does not last.
+    pub fn tell_trials(&mut self, id: &str, trying: &str) {
+        if let Some(hash) = &mut self.hash {
+            hash.trying.insert(id.to_owned(), trying.to_owned());
+        }
+    }
+
     /// Runs the script at this time, in milliseconds, on the server of this run id.
     pub fn call(&mut self, now: i64, run: &str, call: &Call) -> Outcome {
         if self.hash.as_ref().is_none_or(|hash| hash.birth.split('-').next() != Some(run)) {
@@ -74,11 +83,14 @@ impl ScriptModel {
         let returned = call.operation == "return" && !was_known && status == "known";
         for (id, record) in std::mem::take(&mut hash.records) {
             if now - record.beat > record.expiry {
-                departed.push(format!("departed {id} died {}", record.report));
+                let trying = hash.trying.get(&id).map_or("-", String::as_str);
+                departed.push(format!("departed {id} died {} {trying}", record.report));
             } else {
                 hash.records.insert(id, record);
             }
         }
+        let records = &hash.records;
+        hash.trying.retain(|id, _| records.contains_key(id));
         let members = hash.records.iter().filter(|(_, record)| record.state == "in");
         let list: Vec<(String, String)> = members.map(|(id, record)| (id.clone(), record.set.clone())).collect();
         let published = (list != hash.list || !departed.is_empty() || returned).then(|| {

@@ -8,7 +8,7 @@ use std::{
 
 use spinredis_sharing::{
     script::Operation,
-    wire::{Departed, Departure, Marker, Report},
+    wire::{Departed, Departure, Marker},
 };
 
 use crate::{
@@ -51,15 +51,27 @@ pub enum Event {
         stay: usize,
         operation: Operation,
         call: Box<Call>,
-        report: Box<Report>,
         sent: u64,
     },
     Answer {
         stay: usize,
         operation: Operation,
         text: Option<String>,
-        report: Box<Report>,
         sent: u64,
+    },
+    /// What a replica tries after a crash, as of this change.
+    Tell {
+        stay: usize,
+        change: u64,
+        text: String,
+    },
+    /// The group has heard of it, or did not answer.
+    Told {
+        stay: usize,
+        change: Option<u64>,
+    },
+    Begin {
+        pod: usize,
     },
     HandlerEnds {
         pod: usize,
@@ -182,8 +194,8 @@ impl World {
         // A process that stands still does everything later.
         let pod = match &event {
             Event::Arrive(connection) | Event::Subscribed(connection) => Some(self.stays[self.connections[*connection].stay].pod),
-            Event::Timer(stay) | Event::Answer { stay, .. } => Some(self.stays[*stay].pod),
-            Event::HandlerEnds { pod, .. } | Event::Reconnect { pod } | Event::GiveUp { pod } => Some(*pod),
+            Event::Timer(stay) | Event::Answer { stay, .. } | Event::Told { stay, .. } => Some(self.stays[*stay].pod),
+            Event::HandlerEnds { pod, .. } | Event::Begin { pod } | Event::Reconnect { pod } | Event::GiveUp { pod } => Some(*pod),
             _ => None,
         };
         if let Some(pod) = pod {
@@ -212,8 +224,19 @@ impl World {
                 self.stays[stay].has_timer = false;
                 self.call(stay);
             }
-            Event::Call { stay, operation, call, report, sent } => self.called(stay, operation, &call, report, sent),
-            Event::Answer { stay, operation, text, report, sent } => self.answered(stay, operation, text, &report, sent)?,
+            Event::Call { stay, operation, call, sent } => self.called(stay, operation, &call, sent),
+            Event::Answer { stay, operation, text, sent } => self.answered(stay, operation, text, sent)?,
+            Event::Tell { stay, change, text } => {
+                if self.is_up {
+                    let id = self.stays[stay].id.clone();
+                    trace!(self, "{id} tells that it tries {text}");
+                    self.script.tell_trials(&id, &text);
+                }
+                let (change, slowest) = (self.is_up.then_some(change), self.plan.slowest_call.max(10));
+                self.soon(slowest, Event::Told { stay, change });
+            }
+            Event::Told { stay, change } => self.told(stay, change),
+            Event::Begin { pod } => self.begin(pod),
             Event::HandlerEnds { pod, number } => self.ended(pod, number),
             Event::Reconnect { pod } => {
                 if !self.pods[pod].is_leaving {
@@ -351,7 +374,7 @@ impl World {
         self.soon(slowness, Event::Subscribed(connection));
     }
 
-    fn called(&mut self, stay: usize, operation: Operation, call: &Call, report: Box<Report>, sent: u64) {
+    fn called(&mut self, stay: usize, operation: Operation, call: &Call, sent: u64) {
         let mut text = None;
         if self.is_up {
             let outcome = self.script.call(i64::try_from(self.now).unwrap() + 1_000_000, &format!("run{}", self.run), call);
@@ -362,7 +385,7 @@ impl World {
                 for departed in marker.departed.iter().filter(|departed| departed.how != Departure::Cut) {
                     self.stays.iter_mut().filter(|stay| stay.id == departed.id).for_each(|stay| stay.has_departed = true);
                 }
-                self.facts.blamed += died(&marker).filter(|departed| departed.report.trying.is_some()).count() as u64;
+                self.facts.blamed += died(&marker).filter(|departed| departed.trying.len() == 1).count() as u64;
                 for departed in marker.departed.iter().filter(|departed| matches!(departed.how, Departure::Died | Departure::Gave)) {
                     self.stays.iter_mut().filter(|stay| stay.id == departed.id).for_each(|stay| stay.is_lost = true);
                 }
@@ -371,7 +394,7 @@ impl World {
             text = Some(outcome.reply);
         }
         let slowest = self.plan.slowest_call;
-        self.soon(slowest, Event::Answer { stay, operation, text, report, sent });
+        self.soon(slowest, Event::Answer { stay, operation, text, sent });
     }
 }
 
