@@ -91,6 +91,7 @@ for target in "$@"; do
       demo
       guests
       go_compiler kstatus
+      need faketime faketime
       if [ -n "${KUBECONFIG:-}" ] && [ -n "${REGISTRY:-}" ]; then registry; else cluster; fi
       ;;
     *)

@@ -4,7 +4,9 @@
 //! true, the failure shows what the program at the other end printed.
 
 pub mod app;
+pub mod cgroup;
 pub mod chart;
+pub mod clock;
 pub mod collector;
 pub mod control_plane;
 pub mod gitops;

@@ -163,6 +163,11 @@ impl Runtime {
         self.process.signal("TERM");
     }
 
+    /// Its exit code, if it has ended (-1 when a signal ended it).
+    pub fn ended(&mut self) -> Option<i32> {
+        self.process.ended()
+    }
+
     /// Waits for its end and gives the exit code.
     pub fn wait(&mut self) -> i32 {
         self.process.wait()

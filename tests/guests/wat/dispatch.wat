@@ -8,6 +8,7 @@
 ;;   L             never returns
 ;;   M             takes memory until it is refused, then traps, as an allocator does
 ;;   G             takes memory until it is refused, and is content
+;;   O             takes memory until it is refused, and writes to all of it
 ;;   W<4 DIGITS>   waits so many milliseconds, then prints
 ;;   V<4 DIGITS>   waits so many milliseconds and prints nothing
 ;;   X             prints nothing
@@ -131,6 +132,14 @@
     (func $take-memory
       (loop $more
         (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))))
+    (func $fill-memory
+      (local $start i32)
+      (loop $more
+        (local.set $start (memory.grow (i32.const 16)))
+        (if (i32.ne (local.get $start) (i32.const -1))
+          (then
+            (memory.fill (i32.shl (local.get $start) (i32.const 16)) (i32.const 1) (i32.const 1048576))
+            (br $more)))))
 
     ;; payload, channel, pattern (there or not, where, how long), address, received-ms, attempt, deadline-ms
     (func (export "handle") (param $payload i32) (param $length i32) (param $channel i32) (param $channel-length i32)
@@ -152,6 +161,7 @@
       (if (i32.eq (local.get $letter) (i32.const 76)) (then (loop $forever (br $forever)))) ;; L
       (if (i32.eq (local.get $letter) (i32.const 77)) (then (call $take-memory) unreachable)) ;; M
       (if (i32.eq (local.get $letter) (i32.const 71)) (then (call $take-memory))) ;; G
+      (if (i32.eq (local.get $letter) (i32.const 79)) (then (call $fill-memory))) ;; O
       (i32.const 16)))
   (core instance $program (instantiate $program (with "host" (instance
     (export "memory" (memory $memory "memory"))

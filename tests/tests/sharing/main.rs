@@ -7,4 +7,6 @@ mod crash;
 mod redis_faults;
 mod refusals;
 mod replicas;
+mod resources;
 mod scale;
+mod servers;

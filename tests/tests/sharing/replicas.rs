@@ -127,6 +127,22 @@ impl Replicas {
         self.ended.push(runtime);
     }
 
+    /// The replicas that have ended by themselves since it was last asked. Others take over what they had.
+    pub fn dead(&mut self) -> Vec<String> {
+        let dead: Vec<String> = self.running.iter_mut().filter_map(|(pod, runtime)| runtime.ended().map(|_| pod.clone())).collect();
+        self.ended.extend(dead.iter().filter_map(|pod| self.running.remove(pod)));
+        dead
+    }
+
+    /// Starts one more with a command that is changed before, and waits until it owns a share.
+    pub fn add_with(&mut self, change: impl FnOnce(&mut Command)) -> String {
+        let (pod, mut command) = self.command();
+        change(&mut command);
+        self.running.insert(pod.clone(), Runtime::start(&mut command));
+        self.running[&pod].ready();
+        pod
+    }
+
     /// Sends a signal to a replica.
     pub fn signal(&self, pod: &str, name: &str) {
         let id = self.running[pod].id().to_string();

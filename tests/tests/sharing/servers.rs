@@ -1,0 +1,85 @@
+//! A failover: the name in the manifest leads to another server, which was a replica of the first.
+
+use serde_json::json;
+use spinredis_tests::{proxy::Proxy, redis::Redis, wait::eventually};
+
+use super::replicas::{Replicas, shared};
+
+/// Waits until a server has everything of the one it follows.
+fn follow(follower: &Redis, leader: &Redis) {
+    follower.command::<String>(&["REPLICAOF", "127.0.0.1", &leader.port().to_string()]);
+    eventually("the follower has caught up", || {
+        let info: String = follower.command(&["INFO", "replication"]);
+        if info.contains("master_link_status:up") { Ok(()) } else { Err(info) }
+    });
+}
+
+fn wait_for_members(replicas: &Replicas) {
+    for replica in replicas.all() {
+        replica.ready();
+        replica.wait_for_metric("spinredis_sharing_members", &[], 3.0);
+    }
+}
+
+fn publish(redis: &Redis, from: u64, to: u64) {
+    redis.publish_each((from..to).map(|number| (["c.a", "c.b", "c.c", "c.d"][number as usize % 4], format!("W0001 {number}"))));
+}
+
+#[test]
+fn after_a_failover_all_share_what_the_new_server_delivers() {
+    let (mut first, second) = (Redis::start(), Redis::start());
+    follow(&second, &first);
+    let proxy = Proxy::before(first.port());
+    let mut replicas = Replicas::of(&shared(proxy.trigger(), json!({"concurrency": 8})));
+    replicas.add(3);
+    publish(&first, 0, 1_000);
+    replicas.accounts(1_000).assert_exact();
+    // The first server dies.
+    proxy.lead_to(second.port());
+    first.kill();
+    replicas.all().for_each(|replica| drop(replica.unready()));
+    second.command::<String>(&["REPLICAOF", "NO", "ONE"]);
+    wait_for_members(&replicas);
+    publish(&second, 1_000, 2_000);
+    replicas.accounts(2_000).assert_exact();
+    // It comes back, and is the leader again by plan: its clients are sent away from the other.
+    first.start_again();
+    follow(&first, &second);
+    proxy.lead_to(first.port());
+    second.command::<String>(&["REPLICAOF", "127.0.0.1", &first.port().to_string()]);
+    first.command::<String>(&["REPLICAOF", "NO", "ONE"]);
+    proxy.cut();
+    replicas.all().for_each(|replica| drop(replica.unready()));
+    wait_for_members(&replicas);
+    publish(&first, 2_000, 3_000);
+    replicas.accounts(3_000).assert_exact();
+}
+
+#[test]
+fn a_connection_that_stays_with_a_server_that_is_no_leader_any_more_costs_nothing() {
+    let (first, second) = (Redis::start(), Redis::start());
+    follow(&second, &first);
+    let proxy = Proxy::before(first.port());
+    let mut replicas = Replicas::of(&shared(proxy.trigger(), json!({"concurrency": 8})));
+    replicas.add(3);
+    publish(&first, 0, 1_000);
+    replicas.accounts(1_000).assert_exact();
+    // Only what the replicas ask the group goes to the new leader; what is published there reaches the old one's subscribers too.
+    proxy.lead_to(second.port());
+    second.command::<String>(&["REPLICAOF", "NO", "ONE"]);
+    follow(&first, &second);
+    let _: u64 = first.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+    let known: Vec<String> = second.command(&["HKEYS", &control(&second)]);
+    eventually("all have asked the new leader", || {
+        let now: Vec<String> = second.command(&["HKEYS", &control(&second)]);
+        let new = now.iter().filter(|field| field.starts_with("m:") && !known.contains(field)).count();
+        if new == 3 { Ok(()) } else { Err(format!("{known:?} and then {now:?}\n{}", replicas.logs())) }
+    });
+    wait_for_members(&replicas);
+    publish(&second, 1_000, 2_000);
+    replicas.accounts(2_000).assert_exact();
+}
+
+fn control(redis: &Redis) -> String {
+    redis.command::<Vec<String>>(&["KEYS", "spinredis:tests/app:*"]).remove(0)
+}
