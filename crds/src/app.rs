@@ -112,7 +112,7 @@ pub struct SpinRedisAppSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<Pod>,
     /// A PodDisruptionBudget for the app, as long as replicas is above 1: how many of its pods a drained node may take away at
-    /// once. Default none; {} asks for one with its defaults.
+    /// once. {} asks for one with its defaults, which an app whose replicas share messages has anyhow; enabled: false for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_disruption_budget: Option<DisruptionBudget>,
     /// A NetworkPolicy for the app: in to the health port, out to DNS and to the hosts that this manifest names. Default none;

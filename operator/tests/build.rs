@@ -331,6 +331,15 @@ fn a_disruption_budget_is_there_above_one_replica_only() {
     assert_eq!(budget(2, json!({})), Some(default));
     assert_eq!(budget(2, json!({"minAvailable": "50%"})).unwrap()["minAvailable"], "50%");
     assert!(budget(2, json!({"minAvailable": "50%"})).unwrap().get("maxUnavailable").is_none());
+    let of_shared = |replicas: i32, budget: Value| {
+        let shared = changed("smallest.yaml", |app| {
+            app["spec"]["replicas"] = json!(replicas);
+            app["spec"]["delivery"] = json!("Shared");
+            app["spec"]["podDisruptionBudget"] = budget;
+        });
+        built(&shared).pod_disruption_budget.is_some()
+    };
+    assert!(of_shared(2, Value::Null) && !of_shared(1, Value::Null) && !of_shared(2, json!({"enabled": false})));
     for (replicas, wanted) in [(1, json!({})), (0, json!({})), (2, json!({"enabled": false})), (2, Value::Null)] {
         assert_eq!(budget(replicas, wanted.clone()), None, "{replicas} {wanted}");
     }

@@ -1,4 +1,4 @@
-//! Replicas that share messages, as an operator runs them: scaled, edited, evicted and killed under load, with exact accounts. Each
+//! Replicas that share messages, as an operator runs them: scaled, edited and drained from their node under load, with exact accounts. Each
 //! handler rejects its message, so the stream of dead letters is a ledger of what was handled, kept where no pod's end can touch it.
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
 use serde_json::{Value, json};
 use spinredis_tests::{
     guests,
-    kubernetes::{Namespace, app, cluster, condition, kubectl},
+    kubernetes::{Namespace, app, cluster, condition, kubectl, kubectl_json},
     wait::{eventually, eventually_within},
 };
 
@@ -80,6 +80,35 @@ fn ledger(stream: &str) -> BTreeMap<u64, u32> {
     times
 }
 
+/// Drains the node of this app's pods, as far as its PodDisruptionBudget permits at a time. The only node takes pods again at once, as
+/// another one would, so that the drain goes on to the next.
+fn drain_of(namespace: &Namespace) {
+    let node = kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]);
+    let before = namespace.pod_names("shared");
+    let selector = format!("spinredis.dev/app=shared,pod-template-hash={}", template_hash(namespace));
+    let draining = thread::spawn({
+        let node = node.clone();
+        move || kubectl(&["drain", &node, "--pod-selector", &selector, "--delete-emptydir-data", "--timeout=180s"])
+    });
+    eventually_within(PATIENCE, "all pods are other ones", || {
+        kubectl(&["uncordon", &node]);
+        let now = namespace.pod_names("shared");
+        if now.iter().any(|pod| before.contains(pod)) || now.len() != 2 { Err(format!("{before:?}, {now:?}")) } else { Ok(()) }
+    });
+    let printed = draining.join().unwrap();
+    assert!(printed.contains("drained"), "{printed}");
+    kubectl(&["uncordon", &node]);
+}
+
+/// What tells the pods of this app from those of the same name in other namespaces.
+fn template_hash(namespace: &Namespace) -> String {
+    let pods = kubectl_json(&["get", "pods", "-n", namespace.name(), "-l", "spinredis.dev/app=shared"]);
+    let hashes: Vec<&str> =
+        pods["items"].as_array().unwrap().iter().filter_map(|pod| pod["metadata"]["labels"]["pod-template-hash"].as_str()).collect();
+    assert!(!hashes.is_empty() && hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+    hashes[0].to_owned()
+}
+
 fn wait_for_replicas(namespace: &Namespace, count: i64) -> Value {
     let mut seen = Value::Null;
     eventually_within(PATIENCE, &format!("{count} replicas share"), || {
@@ -91,7 +120,7 @@ fn wait_for_replicas(namespace: &Namespace, count: i64) -> Value {
 }
 
 #[test]
-fn scaling_rollouts_and_evictions_under_load_lose_nothing_and_repeat_nothing() {
+fn scaling_rollouts_and_drains_under_load_lose_nothing_and_repeat_nothing() {
     let namespace = Namespace::new("shared");
     let stream = format!("ledger-{}", namespace.name());
     namespace.add_guest("dispatch.wat");
@@ -113,9 +142,7 @@ fn scaling_rollouts_and_evictions_under_load_lose_nothing_and_repeat_nothing() {
         let progressing = condition(&app, "Ready")["status"] != "True";
         if observed && !progressing && namespace.pod_names("shared").len() == 2 { Ok(()) } else { Err(app["status"].to_string()) }
     });
-    // What a drained node does to its pods.
-    let evicted = namespace.pod_names("shared").remove(0);
-    namespace.kubectl(&["delete", "pod", &evicted, "--wait=false"]);
+    drain_of(&namespace);
     wait_for_replicas(&namespace, 2);
     thread::sleep(Duration::from_secs(1));
     let published = load.finish();
