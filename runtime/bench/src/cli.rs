@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use crate::guests::Guest;
+use crate::{arms::Kind, guests::Guest};
 
 /// Measures the runtime against Spin's way and against native code, over a real Redis, and prints the figures against the goals.
 ///
@@ -21,6 +21,9 @@ pub struct Args {
     /// Run only these guests; may be repeated.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub guest: Vec<Guest>,
+    /// Run only these arms in the parts that compare them; may be repeated.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub arm: Vec<Kind>,
     /// Write what was found to a file, as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -53,6 +56,11 @@ impl Args {
         self.only.is_empty() || self.only.contains(&part)
     }
 
+    /// Whether an arm is to run.
+    pub fn runs_arm(&self, kind: Kind) -> bool {
+        self.arm.is_empty() || self.arm.contains(&kind)
+    }
+
     /// The guests to run.
     pub fn guests(&self) -> Vec<Guest> {
         let all = Guest::ALL.into_iter();
@@ -76,6 +84,8 @@ mod tests {
         assert!(args(&[]).runs(Part::Memory));
         let some = args(&["--only", "start,latency"]);
         assert!(some.runs(Part::Start) && some.runs(Part::Latency) && !some.runs(Part::Memory));
+        let two = args(&["--arm", "reuse,shared-reuse"]);
+        assert!(two.runs_arm(Kind::SharedReuse) && !two.runs_arm(Kind::Spin) && args(&[]).runs_arm(Kind::Spin));
     }
 
     #[test]

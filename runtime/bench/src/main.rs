@@ -92,10 +92,13 @@ fn arms(args: &Args, guests: &[Guest]) -> anyhow::Result<Vec<Box<dyn Arm>>> {
     for guest in guests {
         progress!("compiling {guest}");
         let component = guest.component(&args.guests)?;
-        arms.push(Box::new(Spin::new(*guest, &component)?));
+        if args.runs_arm(Kind::Spin) {
+            arms.push(Box::new(Spin::new(*guest, &component)?));
+        }
         // What sharing costs is measured where a call costs least.
         let shared = [Kind::SharedFresh, Kind::SharedReuse].into_iter().filter(|_| *guest == Guest::Sdk17);
-        for kind in [Kind::Native, Kind::Fresh, Kind::Warm, Kind::Reuse].into_iter().chain(shared) {
+        let kinds = [Kind::Native, Kind::Fresh, Kind::Warm, Kind::Reuse].into_iter().chain(shared);
+        for kind in kinds.filter(|kind| args.runs_arm(*kind)) {
             for workers in [1, 2] {
                 let label = Label { kind, guest: *guest, workers };
                 arms.push(Box::new(Spinredis::new(label, &component).with_context(|| label.to_string())?));

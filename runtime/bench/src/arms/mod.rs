@@ -5,12 +5,13 @@ pub mod spinredis;
 
 use std::{fmt, sync::Arc};
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{guests::Guest, probe::Probe};
 
 /// A kind of arm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A Rust closure behind the runtime's own receiver, queue and workers.
