@@ -211,7 +211,7 @@ impl<T: Parcel> Group<T> {
 
     /// Whether everything that it owned is finished.
     pub fn is_finished(&self) -> bool {
-        self.progress().unfinished() == 0
+        self.progress().is_finished()
     }
 
     /// What to tell the others.
@@ -222,8 +222,8 @@ impl<T: Parcel> Group<T> {
     /// A message was received by a subscription. `make` makes a parcel of it when it is to be kept or handled.
     pub fn message(&mut self, subscription: usize, channel: &[u8], payload: &[u8], make: impl FnOnce() -> T) -> Taken<T> {
         let Some((epoch, key, is_ours)) = self.whose(subscription, channel, payload) else { return Taken::Kept };
-        let place = self.progress().receive(epoch.members.class(subscription).mask, is_ours);
-        if !is_ours {
+        let (place, mark) = self.progress().receive(epoch.members.class(subscription).mask, is_ours);
+        let Some(mark) = mark else {
             self.counts.others += 1;
             if let Some(owner) = epoch.members.class(subscription).owner(key) {
                 let parcel = make();
@@ -232,8 +232,8 @@ impl<T: Parcel> Group<T> {
                 self.ring.push(owner, entry);
             }
             return Taken::Kept;
-        }
-        let claim = Claim::own(self.holder.clone(), place);
+        };
+        let claim = Claim::own(self.holder.clone(), mark);
         self.counts.owned += 1;
         let parcel = make();
         if !self.calm && epoch.members.is_ordered(subscription) {
@@ -257,11 +257,9 @@ impl<T: Parcel> Group<T> {
     pub fn too_large(&mut self, subscription: usize, channel: &[u8]) -> bool {
         // Its payload is unknown, so its channel decides, for all alike.
         let Some((epoch, _, is_ours)) = self.whose(subscription, channel, &[]) else { return false };
-        let place = self.progress().receive(epoch.members.class(subscription).mask, is_ours);
-        if is_ours {
-            // Finished as soon as it is counted.
-            drop(Claim::own(self.holder.clone(), place));
-        }
+        let (_, mark) = self.progress().receive(epoch.members.class(subscription).mask, is_ours);
+        // Finished as soon as it is counted.
+        drop(mark.map(|mark| Claim::own(self.holder.clone(), mark)));
         is_ours
     }
 

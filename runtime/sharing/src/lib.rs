@@ -11,7 +11,7 @@
 //! | the text of markers, reports and answers | [`wire`] |
 //! | the script that changes the group in Redis, and its arguments | [`script`] |
 //! | messages of others, kept until their owner has finished them | [`ring`] |
-//! | what of its own a replica has finished | [`progress`] |
+//! | what of its own a replica has finished | [`progress`], `line` |
 //! | who was a member when, as one replica sees it | [`epoch`] |
 //! | messages that may have brought a replica down, and how they are tried again | [`trial`] |
 //! | one replica's part: what to handle, keep, replay, wait for and report | [`group`] |
@@ -21,6 +21,7 @@
 pub mod epoch;
 pub mod group;
 mod held;
+mod line;
 pub mod progress;
 pub mod ring;
 pub mod script;

@@ -15,6 +15,7 @@ use std::{
 use crate::{
     Id,
     epoch::Members,
+    line::{Line, Mark},
     wire::{Place, Positions, Report, SEEN_ALL},
 };
 
@@ -23,6 +24,8 @@ use crate::{
 pub struct Progress {
     inner: Mutex<Inner>,
     is_given_up: AtomicBool,
+    /// Whether somebody waits for the last message.
+    is_watched: AtomicBool,
     /// Called when the last of all is finished, once that is of interest.
     wake: Option<Box<dyn Fn() + Send + Sync>>,
 }
@@ -33,12 +36,8 @@ struct Inner {
     epochs: VecDeque<Epoch>,
     /// Messages taken over that are unfinished, by the epoch they were published in.
     replays: BTreeMap<u64, usize>,
-    /// Messages that are owned and not finished.
-    unfinished: usize,
     /// Once it is given up: who is there to do what is left.
     heirs: Option<BTreeSet<Id>>,
-    /// Whether somebody waits for the last message.
-    watched: bool,
     /// Whether everything that it will ever own was received.
     left: bool,
 }
@@ -50,24 +49,17 @@ struct Epoch {
     classes: Vec<(u64, Line)>,
 }
 
-#[derive(Default)]
-struct Line {
-    seen: u64,
-    /// Owned messages: position, and whether it is finished. The first is never finished.
-    owned: VecDeque<(u64, bool)>,
+fn line(classes: &mut Vec<(u64, Line)>, class: u64) -> &mut Line {
+    let place = classes.iter().position(|(known, _)| *known == class).unwrap_or_else(|| {
+        classes.push((class, Line::default()));
+        classes.len() - 1
+    });
+    &mut classes[place].1
 }
 
 impl Epoch {
-    fn line(&mut self, class: u64) -> &mut Line {
-        let place = self.classes.iter().position(|(known, _)| *known == class).unwrap_or_else(|| {
-            self.classes.push((class, Line::default()));
-            self.classes.len() - 1
-        });
-        &mut self.classes[place].1
-    }
-
     fn is_finished(&self) -> bool {
-        self.classes.iter().all(|(_, line)| line.owned.is_empty())
+        self.classes.iter().all(|(_, line)| line.is_finished())
     }
 }
 
@@ -80,7 +72,7 @@ pub struct Claim<H: AsRef<Progress>> {
 
 enum Kind {
     /// Received as its owner.
-    Own(Place),
+    Own(Mark),
     /// Taken over.
     Replay(Box<Replay>),
 }
@@ -94,8 +86,8 @@ struct Replay {
 
 impl<H: AsRef<Progress>> Claim<H> {
     /// A message that was received by its owner.
-    pub(crate) fn own(holder: H, place: Place) -> Self {
-        Self { holder, kind: Kind::Own(place) }
+    pub(crate) fn own(holder: H, mark: Mark) -> Self {
+        Self { holder, kind: Kind::Own(mark) }
     }
 
     /// A message of this place that somebody else had owned, when these were the members. `is_last`: nobody else has it.
@@ -121,8 +113,9 @@ impl<H: AsRef<Progress>> Claim<H> {
         let Some(heirs) = &inner.heirs else { return false };
         let has_heir = |members: &Members, class| members.of_class(class).iter().any(|member| heirs.contains(&member.id));
         match &self.kind {
-            Kind::Own(place) => {
-                inner.epochs.iter().find(|epoch| epoch.number == place.epoch).is_some_and(|epoch| has_heir(&epoch.members, place.class))
+            Kind::Own(mark) => {
+                let (members, class) = mark.members();
+                has_heir(members, class)
             }
             Kind::Replay(replay) => has_heir(&replay.members, replay.class),
         }
@@ -162,38 +155,29 @@ impl Progress {
         inner.forget_finished();
     }
 
-    /// Counts a message of the present epoch, of which there is one. Gives its place; what is owned is to be finished.
-    pub(crate) fn receive(&self, class: u64, is_owned: bool) -> Place {
+    /// Counts a message of the present epoch. Gives its place and, when it is owned, where its end is to be marked.
+    pub(crate) fn receive(&self, class: u64, is_owned: bool) -> (Place, Option<Mark>) {
         let mut inner = self.inner();
-        let Some(epoch) = inner.epochs.back_mut() else { return Place { epoch: 0, class, position: 0 } };
-        let number = epoch.number;
-        let line = epoch.line(class);
-        line.seen += 1;
-        let place = Place { epoch: number, class, position: line.seen };
-        if is_owned {
-            line.owned.push_back((place.position, false));
-            inner.unfinished += 1;
-        }
-        place
+        let Some(epoch) = inner.epochs.back_mut() else { return (Place { epoch: 0, class, position: 0 }, None) };
+        let line = line(&mut epoch.classes, class);
+        let place = Place { epoch: epoch.number, class, position: line.receive() };
+        (place, is_owned.then(|| line.own(&epoch.members, class)))
     }
 
     /// A message of this epoch is to be finished that somebody else had owned.
     fn take_over(&self, epoch: u64) {
         let mut inner = self.inner();
         *inner.replays.entry(epoch).or_default() += 1;
-        inner.unfinished += 1;
     }
 
     fn finish(&self, kind: &Kind) {
-        let mut inner = self.inner();
-        if inner.heirs.is_some() {
+        if self.is_given_up.load(Ordering::Acquire) {
             return;
         }
-        inner.unfinished = inner.unfinished.saturating_sub(1);
         match kind {
-            Kind::Own(place) => inner.finish(*place),
+            Kind::Own(mark) => mark.set(),
             Kind::Replay(replay) => {
-                if let Entry::Occupied(mut left) = inner.replays.entry(replay.epoch) {
+                if let Entry::Occupied(mut left) = self.inner().replays.entry(replay.epoch) {
                     *left.get_mut() -= 1;
                     if *left.get() == 0 {
                         left.remove();
@@ -201,10 +185,9 @@ impl Progress {
                 }
             }
         }
-        inner.forget_finished();
-        let is_news = inner.watched && inner.unfinished == 0;
-        drop(inner);
-        if let Some(wake) = self.wake.as_ref().filter(|_| is_news) {
+        if self.is_watched.load(Ordering::SeqCst)
+            && let Some(wake) = self.wake.as_ref().filter(|_| self.is_finished())
+        {
             wake();
         }
     }
@@ -218,50 +201,52 @@ impl Progress {
     /// The same, to whoever has taken it over.
     pub fn freeze(&self) {
         self.inner().heirs.get_or_insert_default();
+        self.is_given_up.store(true, Ordering::Release);
     }
 
     /// From now on the end of the last message is told at once.
     pub fn watch(&self) {
-        self.inner().watched = true;
+        self.is_watched.store(true, Ordering::SeqCst);
     }
 
     /// From now on nothing is received any more that could be owned; the end of the last message is told at once.
     pub(crate) fn leave(&self) {
-        let mut inner = self.inner();
-        (inner.left, inner.watched) = (true, true);
+        self.inner().left = true;
+        self.watch();
     }
 
     /// Messages that are owned and not finished.
     pub fn unfinished(&self) -> usize {
-        self.inner().unfinished
+        let inner = self.inner();
+        let own: usize = inner.epochs.iter().flat_map(|epoch| &epoch.classes).map(|(_, line)| line.unfinished()).sum();
+        own + inner.replays.values().sum::<usize>()
+    }
+
+    /// Whether there are none.
+    pub fn is_finished(&self) -> bool {
+        let inner = self.inner();
+        inner.replays.is_empty() && inner.epochs.iter().all(Epoch::is_finished)
     }
 
     /// What to tell the others.
     pub fn report(&self) -> Report {
-        let inner = self.inner();
-        let (Some(first), Some(last)) = (inner.epochs.front(), inner.epochs.back()) else { return Report::default() };
-        let finished =
-            first.classes.iter().map(|(class, line)| (*class, line.owned.front().map_or(line.seen, |(position, _)| position - 1)));
+        let mut inner = self.inner();
+        inner.forget_finished();
+        let Some(first) = inner.epochs.front_mut() else { return Report::default() };
+        let epoch = first.number;
+        let finished = first.classes.iter_mut().map(|(class, line)| (*class, line.finished())).collect();
+        let Some(last) = inner.epochs.back() else { return Report::default() };
         Report {
-            epoch: first.number,
-            finished: finished.collect(),
+            epoch,
+            finished,
             replaying: inner.replays.keys().next().copied(),
             seen_epoch: if inner.left { SEEN_ALL } else { last.number },
-            seen: last.classes.iter().map(|(class, line)| (*class, line.seen)).collect::<Positions>(),
+            seen: last.classes.iter().map(|(class, line)| (*class, line.seen())).collect::<Positions>(),
         }
     }
 }
 
 impl Inner {
-    fn finish(&mut self, place: Place) {
-        let Some(epoch) = self.epochs.iter_mut().find(|known| known.number == place.epoch) else { return };
-        let line = epoch.line(place.class);
-        if let Ok(found) = line.owned.binary_search_by_key(&place.position, |(position, _)| *position) {
-            line.owned[found].1 = true;
-        }
-        while line.owned.pop_front_if(|(_, finished)| *finished).is_some() {}
-    }
-
     fn forget_finished(&mut self) {
         while self.epochs.len() > 1 && self.epochs.front().is_some_and(Epoch::is_finished) {
             self.epochs.pop_front();
@@ -289,8 +274,8 @@ mod tests {
     }
 
     fn receive(progress: &Arc<Progress>, subscription: usize, is_owned: bool) -> Option<Claim<Arc<Progress>>> {
-        let place = progress.receive(members().class(subscription).mask, is_owned);
-        is_owned.then(|| Claim::own(progress.clone(), place))
+        let (_, mark) = progress.receive(members().class(subscription).mask, is_owned);
+        mark.map(|mark| Claim::own(progress.clone(), mark))
     }
 
     fn own(progress: &Arc<Progress>) -> Claim<Arc<Progress>> {

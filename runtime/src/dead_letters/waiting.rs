@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{entry::Entry, redrive::Receipt};
-use crate::sharing::Owned;
+use crate::queue::Message;
 
 /// A letter, and the stream entry to acknowledge once it is written.
 #[derive(Clone, Debug)]
@@ -15,8 +15,8 @@ pub struct Letter {
     pub entry: Arc<Entry>,
     /// Of a message that had been a dead letter before.
     pub receipt: Option<Arc<Receipt>>,
-    /// Of a message that this replica owns among others.
-    pub _owned: Option<Arc<Owned>>,
+    /// Of a message that this replica owns among others: it is finished when nobody has it any more.
+    pub _owned: Option<Arc<Message>>,
 }
 
 /// The letters of one component. Those that are being written count until [`written`](Waiting::written) or

@@ -26,7 +26,7 @@ use super::{
     trouble::{News, Trouble},
     waiting::{Letter, Waiting},
 };
-use crate::sharing::Owned;
+use crate::queue::Message;
 
 /// Letters in one go.
 const BATCH: usize = 128;
@@ -117,8 +117,8 @@ impl DeadLetters {
 
     /// Leaves a letter to be written. Never waits. With the receipt of a message that had been a dead letter before, its old
     /// entry is acknowledged once this one is written.
-    /// `owned` goes with the letter of a message that this replica owns, which is finished once it is written.
-    pub fn push(&self, entry: Entry, receipt: Option<Arc<Receipt>>, owned: Option<Arc<Owned>>) {
+    /// `owned` is the message, when this replica owns it among others: it is finished once the letter is written.
+    pub fn push(&self, entry: Entry, receipt: Option<Arc<Receipt>>, owned: Option<Arc<Message>>) {
         let lost = {
             let mut state = self.state();
             let lost = state.waiting.push(Letter { entry: Arc::new(entry), receipt, _owned: owned });

@@ -167,18 +167,20 @@ impl<H: Handle> Dispatcher<H> {
         let message = taken.message.clone();
         let attempt = taken.attempt;
         let blame = self.blame(&message);
-        let begun = match &message.owned {
-            Some(owned) => match owned.begin(blame.is_none()).await {
-                None => {
-                    let (app, component, channel) = (&*self.app, self.queue.component(), &*message.channel);
-                    tracing::debug!(app, component, channel, "another replica handles a message");
-                    return self.queue.finish_and_take(taken, Outcome::Moved).1;
-                }
-                begun => begun,
-            },
-            None => None,
-        };
-        let started = Instant::now();
+        let mut started = Instant::now();
+        let mut begun = None;
+        if let Some(owned) = &message.owned {
+            begun = owned.begin_at(started);
+            if begun.is_none() {
+                begun = owned.begin(blame.is_none()).await;
+                started = Instant::now();
+            }
+            if begun.is_none() {
+                let (app, component, channel) = (&*self.app, self.queue.component(), &*message.channel);
+                tracing::debug!(app, component, channel, "another replica handles a message");
+                return self.queue.finish_and_take(taken, Outcome::Moved).1;
+            }
+        }
         // Of a message that is tried again only the first wait counts: the others are the backoff's.
         if attempt == message.attempt + 1 {
             self.times.wait.observe(started.saturating_duration_since(message.received));
@@ -252,7 +254,7 @@ impl<H: Handle> Dispatcher<H> {
     }
 
     /// A message has failed for good: its letter takes the place of the one in advance, where there is one.
-    async fn fail(&self, message: &Message, attempt: u32, failure: Failure, advance: Option<Advance>) {
+    async fn fail(&self, message: &Arc<Message>, attempt: u32, failure: Failure, advance: Option<Advance>) {
         let (reason, error) = (failure.kind.as_str(), failure.message);
         if let (Some(advance), Some(dead_letters)) = (advance, &self.dead_letters) {
             let (app, component) = (&self.app, self.queue.component());
@@ -322,10 +324,10 @@ impl<H: Handle> Dispatcher<H> {
     }
 
     /// Leaves a dead letter of a message that failed for good, or of one that there was no time for, if the app wants them.
-    pub fn bury(&self, message: &Message, attempts: u32, reason: &'static str, error: String) {
+    pub fn bury(&self, message: &Arc<Message>, attempts: u32, reason: &'static str, error: String) {
         let Some(dead_letters) = &self.dead_letters else { return settle(message) };
         let entry = letter::entry(&self.app, self.queue.component(), self.pattern(message), message, attempts, reason, error);
-        dead_letters.push(entry, receipt(message), message.owned.clone());
+        dead_letters.push(entry, receipt(message), message.owned.is_some().then(|| message.clone()));
     }
 }
 

@@ -36,7 +36,7 @@ impl Source {
 pub type Receipt = Arc<dyn Any + Send + Sync>;
 
 /// A message on its way to a component.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Message {
     /// The channel it was published on: the key of its lane.
     pub channel: Arc<str>,
@@ -57,7 +57,7 @@ pub struct Message {
     /// For the one who made it.
     pub receipt: Option<Receipt>,
     /// Goes with it to its end when replicas share messages and this one owns it.
-    pub owned: Option<Arc<Owned>>,
+    pub owned: Option<Owned>,
     /// Which message of the component it is, in this process: 1, 2, 3 … as the queue took them in; 0 before that.
     pub sequence: u64,
 }
@@ -89,13 +89,13 @@ impl Message {
     }
 
     /// The same message as one that this replica owns, or need not.
-    pub fn owned(self, owned: Option<Arc<Owned>>) -> Self {
+    pub fn owned(self, owned: Option<Owned>) -> Self {
         Self { owned, ..self }
     }
 
     /// How many replicas died while they may have been handling it.
     pub fn crashes(&self) -> u32 {
-        self.owned.as_ref().map_or(0, |owned| owned.crashes())
+        self.owned.as_ref().map_or(0, Owned::crashes)
     }
 
     /// The same message as one taken back from the dead letters after `attempt` attempts.

@@ -98,13 +98,17 @@ impl Run {
             let subscription = self.random.random_range(0..SUBSCRIPTIONS);
             self.now += Duration::from_micros(1);
             let payload = Bytes::from(vec![0; size]);
-            let mut message = Message::new(channel, payload, subscription, self.address.clone(), self.now, SystemTime::UNIX_EPOCH);
-            if self.random.random_bool(0.1) {
-                message = message.redriven(3, Arc::new(()));
-            }
-            self.done.push(format!("push {size} bytes to {} for {subscription}", message.channel));
+            let is_redriven = self.random.random_bool(0.1);
+            // A message goes with the right to handle it, of which there are no copies: so the reference gets one of its own.
+            let make = || {
+                let (channel, payload, address) = (channel.clone(), payload.clone(), self.address.clone());
+                let message = Message::new(channel, payload, subscription, address, self.now, SystemTime::UNIX_EPOCH);
+                if is_redriven { message.redriven(3, Arc::new(())) } else { message }
+            };
+            let (message, same) = (make(), make());
+            self.done.push(format!("push {size} bytes to {channel} for {subscription}"));
             let mut dropped = Vec::new();
-            let stays = self.state.push(message.clone(), &mut dropped);
+            let stays = self.state.push(same, &mut dropped);
             let dropped: Vec<u64> = dropped.iter().map(|message| message.sequence).collect();
             let expected = self.reference.push(message);
             assert_eq!(dropped, expected, "which messages go");

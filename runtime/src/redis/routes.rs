@@ -156,8 +156,8 @@ impl Batch<'_> {
                     self.too_large(route, message.channel, length);
                 }
             }
-            (Payload::Small(bytes), None) => self.put_all(number, channel(), Bytes::copy_from_slice(bytes), &None),
-            (Payload::Large(bytes), None) => self.put_all(number, channel(), bytes, &None),
+            (Payload::Small(bytes), None) => self.put_all(number, channel(), Bytes::copy_from_slice(bytes), None),
+            (Payload::Large(bytes), None) => self.put_all(number, channel(), bytes, None),
             (Payload::Small(bytes), Some(desk)) => {
                 let ours = desk.message(number, message.channel, bytes, || parcel(Bytes::copy_from_slice(bytes)));
                 ours.into_iter().for_each(|ours| self.add_ours(ours));
@@ -174,26 +174,28 @@ impl Batch<'_> {
         let Parcel { subscription, channel, payload, received, first_received, .. } = parcel;
         let present = (self.received, self.first_received);
         (self.received, self.first_received) = (received, first_received);
-        self.put_all(subscription, channel, payload, &Some(owned));
+        self.put_all(subscription, channel, payload, Some(owned));
         (self.received, self.first_received) = present;
     }
 
-    fn put_all(&mut self, number: usize, channel: Arc<str>, payload: Bytes, owned: &Option<Arc<Owned>>) {
+    fn put_all(&mut self, number: usize, channel: Arc<str>, payload: Bytes, owned: Option<Owned>) {
         let routes = self.routes;
-        let Some((last, others)) = routes.routes[number].targets.split_last() else { return };
+        let targets = &routes.routes[number].targets;
+        let Some((last, others)) = targets.split_last() else { return };
+        let mut copies = owned.into_iter().flat_map(|owned| owned.copies(targets.len()));
         for target in others {
-            self.put(*target, channel.clone(), payload.clone(), owned);
+            self.put(*target, channel.clone(), payload.clone(), copies.next());
         }
-        self.put(*last, channel, payload, owned);
+        self.put(*last, channel, payload, copies.next());
     }
 
-    fn put(&mut self, target: Target, channel: Arc<str>, payload: Bytes, owned: &Option<Arc<Owned>>) {
+    fn put(&mut self, target: Target, channel: Arc<str>, payload: Bytes, owned: Option<Owned>) {
         let waiting = &mut self.waiting[target.queue];
         if waiting.is_empty() {
             self.touched.push(target.queue);
         }
         let message = Message::new(channel, payload, target.place, self.address.clone(), self.received, self.first_received);
-        waiting.push(message.owned(owned.clone()));
+        waiting.push(message.owned(owned));
     }
 
     fn too_large(&self, route: &Route, channel: &[u8], length: u64) {

@@ -46,7 +46,12 @@ impl Lease {
 
     /// Whether it holds now.
     pub fn holds(&self) -> bool {
-        !self.is_revoked() && self.since.elapsed().as_nanos() < u128::from(self.until.load(Ordering::Acquire))
+        self.holds_at(Instant::now())
+    }
+
+    /// Whether it held at this time.
+    pub fn holds_at(&self, time: Instant) -> bool {
+        !self.is_revoked() && time.saturating_duration_since(self.since).as_nanos() < u128::from(self.until.load(Ordering::Acquire))
     }
 
     /// Waits until it holds or is revoked, and says whether it holds. A server that is away keeps everybody from beginning anything:

@@ -43,7 +43,15 @@ impl ring::Parcel for Parcel {
 }
 
 /// Goes with a message that this replica owns, to its end.
-pub struct Owned {
+pub struct Owned(Copies);
+
+/// Most messages are for one component, and spared an allocation.
+enum Copies {
+    One(Whole),
+    Several(Arc<Whole>),
+}
+
+struct Whole {
     claim: Claim<Tenure>,
     /// Of one that replicas have died with.
     suspect: Option<Box<Suspect>>,
@@ -66,28 +74,60 @@ impl Owned {
     /// Of a message that so many replicas have died with.
     pub(super) fn new(claim: Claim<Tenure>, crashes: u32, trial: Option<Trial>) -> Self {
         let suspect = |trial| Box::new(Suspect { crashes, trial, since: Instant::now(), advances: Mutex::default() });
-        Self { claim, suspect: trial.map(suspect) }
+        Self(Copies::One(Whole { claim, suspect: trial.map(suspect) }))
+    }
+
+    /// So many, one for each component that handles the message.
+    pub fn copies(self, count: usize) -> impl Iterator<Item = Self> {
+        let (one, several) = match self.0 {
+            Copies::One(whole) if count == 1 => (Some(Self(Copies::One(whole))), None),
+            Copies::One(whole) => (None, Some(Arc::new(whole))),
+            Copies::Several(whole) => (None, Some(whole)),
+        };
+        let several = several.into_iter().flat_map(move |whole| std::iter::repeat_n(whole, count));
+        one.into_iter().chain(several.map(|whole| Self(Copies::Several(whole))))
+    }
+
+    fn whole(&self) -> &Whole {
+        match &self.0 {
+            Copies::One(whole) => whole,
+            Copies::Several(whole) => whole,
+        }
+    }
+
+    fn claim(&self) -> &Claim<Tenure> {
+        &self.whole().claim
+    }
+
+    fn suspect(&self) -> Option<&Suspect> {
+        self.whole().suspect.as_deref()
     }
 
     /// How many replicas died while they may have been handling it.
     pub fn crashes(&self) -> u32 {
-        self.suspect.as_ref().map_or(0, |suspect| suspect.crashes)
+        self.suspect().map_or(0, |suspect| suspect.crashes)
+    }
+
+    /// The right to begin it now, if there is nothing to wait for.
+    pub fn begin_at(&self, now: Instant) -> Option<Begun> {
+        let claim = self.claim();
+        let may_begin = self.suspect().is_none() && claim.holder().lease.holds_at(now) && !claim.is_handed_over();
+        may_begin.then_some(Begun { _turn: None })
     }
 
     /// Waits until the group certainly counts on us, and, when its handler `is_called` and replicas have died with the message, until the
     /// group has heard that it is tried. `None` when others handle it.
     pub async fn begin(&self, is_called: bool) -> Option<Begun> {
-        let turn = match self.suspect.as_ref().filter(|_| is_called) {
+        let turn = match self.suspect().filter(|_| is_called) {
             Some(suspect) => Some(self.turn(suspect).await?),
             None => None,
         };
-        let lease = &self.claim.holder().lease;
-        let may_begin = (lease.holds() || lease.granted().await) && !self.claim.is_handed_over();
+        let may_begin = self.claim().holder().lease.granted().await && !self.claim().is_handed_over();
         may_begin.then_some(Begun { _turn: turn })
     }
 
     async fn turn(&self, suspect: &Suspect) -> Option<Turn> {
-        let tenure = self.claim.holder();
+        let tenure = self.claim().holder();
         tokio::select! {
             turn = tenure.turn(suspect.trial, suspect.since) => Some(turn),
             () = tenure.lease.revoked() => None,
@@ -96,25 +136,25 @@ impl Owned {
 
     /// Takes back the dead letter that a component left in advance of it.
     pub fn take_advance(&self, component: &str) -> Option<Advance> {
-        self.suspect.as_ref()?.advances().remove(component)
+        self.suspect()?.advances().remove(component)
     }
 
     /// Whether a dead letter is to be left in advance of it, by this component: a replica has died with it, no other has it any more, and
     /// the component has left none.
     pub fn wants_advance(&self, component: &str) -> bool {
-        self.claim.is_last() && self.suspect.as_ref().is_some_and(|suspect| !suspect.advances().contains_key(component))
+        self.claim().is_last() && self.suspect().is_some_and(|suspect| !suspect.advances().contains_key(component))
     }
 
     /// A component has left a dead letter in advance.
     pub fn keep_advance(&self, component: &str, advance: Advance) {
-        if let Some(suspect) = &self.suspect {
+        if let Some(suspect) = self.suspect() {
             suspect.advances().insert(component.to_owned(), advance);
         }
     }
 
     /// Whether it is left to others: they have taken over, or this replica has given up and somebody is there who has the message too.
     pub fn is_handed_over(&self) -> bool {
-        self.claim.holder().lease.is_revoked() || self.claim.is_handed_over()
+        self.claim().holder().lease.is_revoked() || self.claim().is_handed_over()
     }
 }
 

@@ -1,6 +1,6 @@
 //! One stay of this replica in its group, from the moment it may ask to be a member to the moment it has nothing left to finish.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::VecDeque, time::Instant};
 
 use spinredis_sharing::{
     group::{Delivery, Group, Stage},
@@ -30,7 +30,7 @@ pub(super) struct Stay {
 }
 
 /// A message for the queues, with what goes with it to its end.
-pub type Ours = (Parcel, Arc<Owned>);
+pub type Ours = (Parcel, Owned);
 
 impl Stay {
     /// What it tells the group now.
@@ -50,7 +50,7 @@ impl Stay {
 
     pub(super) fn ours(delivery: Delivery<Parcel>) -> Ours {
         let Delivery { parcel, claim, crashes, trial } = delivery;
-        (parcel, Arc::new(Owned::new(claim, crashes, trial)))
+        (parcel, Owned::new(claim, crashes, trial))
     }
 
     pub(super) fn take_ready(&mut self) -> Vec<Ours> {

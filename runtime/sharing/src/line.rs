@@ -1,0 +1,155 @@
+//! The messages of one class in one epoch: how many were received, and which of those that this replica owns are finished.
+//!
+//! Messages are counted by one thread and end on others. So the end of one is a bit that is set, without a lock and without a search;
+//! whoever wants to know how far all are finished looks at the bits.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::epoch::Members;
+
+/// Messages whose bits are together.
+const TOGETHER: usize = 64;
+
+/// The messages of a class.
+#[derive(Default)]
+pub(crate) struct Line {
+    seen: u64,
+    owned: VecDeque<Bundle>,
+}
+
+/// Up to [`TOGETHER`] owned messages.
+struct Bundle {
+    marks: Arc<Marks>,
+    positions: Vec<u64>,
+}
+
+/// What those have in common that end them.
+pub(crate) struct Marks {
+    /// One bit for each that is finished.
+    finished: AtomicU64,
+    /// Who received them, and their class.
+    members: Arc<Members>,
+    class: u64,
+}
+
+/// Where the end of one message is marked.
+pub(crate) struct Mark {
+    marks: Arc<Marks>,
+    bit: u64,
+}
+
+impl Mark {
+    /// The message is finished. What was done before is seen by whoever sees this.
+    pub fn set(&self) {
+        // In one order with the wish to hear of the last one (`Progress::watch`): one of the two sees the other.
+        self.marks.finished.fetch_or(self.bit, Ordering::SeqCst);
+    }
+
+    /// Who received the message, and its class.
+    pub fn members(&self) -> (&Members, u64) {
+        (&self.marks.members, self.marks.class)
+    }
+}
+
+impl Bundle {
+    fn finished(&self) -> u64 {
+        self.marks.finished.load(Ordering::SeqCst)
+    }
+
+    fn is_full(&self) -> bool {
+        self.positions.len() == TOGETHER
+    }
+
+    /// Position of the first that is not finished.
+    fn first_unfinished(&self) -> Option<u64> {
+        self.positions.get(self.finished().trailing_ones() as usize).copied()
+    }
+}
+
+impl Line {
+    /// Counts a message and gives its position: 1, 2, 3 …
+    pub fn receive(&mut self) -> u64 {
+        self.seen += 1;
+        self.seen
+    }
+
+    /// The message that was counted last is owned. `members` received it, and `class` is the line's.
+    pub fn own(&mut self, members: &Arc<Members>, class: u64) -> Mark {
+        let bundle = match self.owned.back_mut().filter(|bundle| !bundle.is_full()) {
+            Some(bundle) => bundle,
+            None => {
+                self.forget_finished();
+                let marks = Arc::new(Marks { finished: AtomicU64::new(0), members: members.clone(), class });
+                self.owned.push_back(Bundle { marks, positions: Vec::with_capacity(TOGETHER) });
+                let last = self.owned.len() - 1;
+                &mut self.owned[last]
+            }
+        };
+        bundle.positions.push(self.seen);
+        Mark { marks: bundle.marks.clone(), bit: 1 << (bundle.positions.len() - 1) }
+    }
+
+    fn forget_finished(&mut self) {
+        while self.owned.pop_front_if(|bundle| bundle.is_full() && bundle.first_unfinished().is_none()).is_some() {}
+    }
+
+    /// Messages received.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Everything that is owned is finished up to this position.
+    pub fn finished(&mut self) -> u64 {
+        self.forget_finished();
+        self.owned.front().and_then(Bundle::first_unfinished).map_or(self.seen, |position| position - 1)
+    }
+
+    /// Messages that are owned and not finished.
+    pub fn unfinished(&self) -> usize {
+        self.owned.iter().map(|bundle| bundle.positions.len() - bundle.finished().count_ones() as usize).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_finished(&self) -> bool {
+        self.owned.iter().all(|bundle| bundle.first_unfinished().is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_finished_in_any_order_counts_once_everything_before_it_is() {
+        let (mut line, members) = (Line::default(), Arc::new(Members::nobody(1)));
+        let mut marks: Vec<(u64, Mark)> = Vec::new();
+        for number in 0..500 {
+            let position = line.receive();
+            if number % 3 != 0 {
+                marks.push((position, line.own(&members, 1)));
+            }
+        }
+        assert_eq!((line.seen(), line.finished(), line.unfinished()), (500, 1, 333));
+        // Every seventh, and then the others from the end.
+        let (early, mut late): (Vec<_>, Vec<_>) = marks.into_iter().partition(|(position, _)| position % 7 == 0);
+        early.iter().for_each(|(_, mark)| mark.set());
+        assert_eq!((line.finished(), line.unfinished()), (1, late.len()));
+        while late.len() > 1 {
+            late.pop().unwrap().1.set();
+        }
+        assert_eq!((line.finished(), line.unfinished(), line.is_finished()), (1, 1, false));
+        late.pop().unwrap().1.set();
+        assert_eq!((line.finished(), line.unfinished(), line.is_finished()), (500, 0, true));
+        let position = line.receive();
+        let mark = line.own(&members, 1);
+        assert_eq!((position, line.finished()), (501, 500));
+        mark.set();
+        assert_eq!((line.finished(), line.owned.len()), (501, 1));
+    }
+}
