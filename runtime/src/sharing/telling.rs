@@ -35,6 +35,9 @@ pub async fn run(sharing: Arc<Sharing>, link: Arc<Link>) {
             }
         }
         let untold = sharing.untold();
+        if untold.is_empty() {
+            continue;
+        }
         let key = &sharing.settings.place.key;
         let mut commands = pipe();
         commands.hset_multiple(key, &untold.iter().map(|(id, _, untold)| (trials_field(id), &*untold.text)).collect::<Vec<_>>());

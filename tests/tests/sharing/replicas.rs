@@ -60,7 +60,12 @@ pub struct Replicas {
 impl Replicas {
     /// An app that is prepared, and no replica yet.
     pub fn of(manifest: &Value) -> Self {
-        Self { app: prepared(manifest), running: BTreeMap::new(), ended: Vec::new(), started: 0 }
+        Self::prepared(prepared(manifest))
+    }
+
+    /// The same of an app that is prepared already.
+    pub fn prepared(app: App) -> Self {
+        Self { app, running: BTreeMap::new(), ended: Vec::new(), started: 0 }
     }
 
     /// An edit of the app: replicas that are started from now on have this manifest.

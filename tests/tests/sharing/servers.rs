@@ -1,7 +1,15 @@
-//! A failover: the name in the manifest leads to another server, which was a replica of the first.
+//! Several servers: an app that has two, and a failover, when the name in the manifest leads to another server, which was a replica of the
+//! first.
 
 use serde_json::json;
-use spinredis_tests::{proxy::Proxy, redis::Redis, wait::eventually};
+use spinredis_tests::{
+    app::{App, NAME, NAMESPACE},
+    guests,
+    proxy::Proxy,
+    redis::Redis,
+    registry::{Registry, SpinApp, SpinPacking},
+    wait::eventually,
+};
 
 use super::replicas::{Replicas, shared};
 
@@ -23,6 +31,50 @@ fn wait_for_members(replicas: &Replicas) {
 
 fn publish(redis: &Redis, from: u64, to: u64) {
     redis.publish_each((from..to).map(|number| (["c.a", "c.b", "c.c", "c.d"][number as usize % 4], format!("W0001 {number}"))));
+}
+
+/// A whole Spin app whose component gets one channel of two servers.
+fn on_two_servers(one: &Redis, other: &Redis) -> App {
+    let app = SpinApp { address: Some(one.address()), ..SpinApp::new("shop") }
+        .with_component("c", &guests::wasm("dispatch.wat"), &[], json!({}))
+        .with_trigger("c", "c.one", None)
+        .with_trigger("c", "c.one", Some(&other.address()));
+    let registry = Registry::anonymous();
+    registry.push_spin_app("acme/shop:v1", &app, SpinPacking::Layers);
+    let spec = json!({
+        "application": {"oci": {"reference": registry.reference("acme/shop:v1")}},
+        "components": [{"id": "c", "ordering": "None", "concurrency": 8}],
+        "delivery": "Shared",
+        "drain": "20s",
+        "sharing": {"expiry": "5s"},
+    });
+    let metadata = json!({"name": NAME, "namespace": NAMESPACE});
+    let manifest = json!({"apiVersion": "spinredis.dev/v1alpha1", "kind": "SpinRedisApp", "metadata": metadata, "spec": spec});
+    let app = App::from_text(&manifest.to_string());
+    let prepared = app.prepare_with(&["--plain-http", registry.host()]);
+    assert_eq!(prepared.code, 0, "{}", prepared.log);
+    app
+}
+
+#[test]
+fn an_app_on_two_servers_shares_the_messages_of_each() {
+    let (one, mut other) = (Redis::start(), Redis::start());
+    let mut replicas = Replicas::prepared(on_two_servers(&one, &other));
+    let pods = replicas.add(3);
+    let publish = |redis: &Redis, from: u64, to: u64| redis.publish_all("c.one", (from..to).map(|number| format!("W0001 {number}")));
+    publish(&one, 0, 1_000);
+    publish(&other, 1_000, 2_000);
+    replicas.stop(&pods[..1]);
+    replicas.accounts(2_000).assert_exact();
+    // Without one of them the other's messages are shared as before.
+    other.kill();
+    replicas.all().for_each(|replica| drop(replica.unready()));
+    publish(&one, 2_000, 3_000);
+    replicas.accounts(3_000).assert_exact();
+    other.start_again();
+    replicas.all().for_each(|replica| replica.ready());
+    publish(&other, 3_000, 4_000);
+    replicas.accounts(4_000).assert_exact();
 }
 
 #[test]
