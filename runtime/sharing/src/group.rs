@@ -353,9 +353,8 @@ impl<T: Parcel> Group<T> {
             let class = entry.epoch.members.class(entry.subscription);
             let have_it = |id: &Id| now.members.ids().contains(id);
             let heir = class.owner_among(entry.key, have_it).cloned();
-            let is_last = entry.crashes > 0 && class.members.iter().filter(|member| have_it(&member.id)).count() == 1;
             match heir {
-                Some(heir) if heir == self.id => self.replay(entry, is_last),
+                Some(heir) if heir == self.id => self.replay(entry),
                 Some(heir) => {
                     entry.taken_over = Some(now.number);
                     self.ring.push(&heir, entry);
@@ -366,10 +365,10 @@ impl<T: Parcel> Group<T> {
         }
     }
 
-    fn replay(&mut self, entry: Entry<T>, is_last: bool) {
+    fn replay(&mut self, entry: Entry<T>) {
         self.counts.replayed += 1;
         let trial = entry.trial();
-        let claim = Claim::take_over(self.holder.clone(), entry.place, entry.epoch.members.clone(), is_last);
+        let claim = Claim::take_over(self.holder.clone(), entry.place, entry.epoch.members.clone(), self.id.clone());
         let Entry { place, epoch, subscription, key, crashes, after, parcel, .. } = entry;
         let bytes = parcel.bytes();
         let delivery = Delivery { parcel, claim, crashes, trial };

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use crate::epoch::Members;
+use crate::{epoch::Members, wire::Done};
 
 /// Messages whose bits are together.
 const TOGETHER: usize = 64;
@@ -110,6 +110,17 @@ impl Line {
         self.owned.front().and_then(Bundle::first_unfinished).map_or(self.seen, |position| position - 1)
     }
 
+    /// How far they are finished with no more than `most` exceptions.
+    pub fn done(&self, most: usize) -> Done {
+        let unfinished = self.owned.iter().flat_map(|bundle| {
+            let finished = bundle.finished();
+            (0..).zip(&bundle.positions).filter(move |(bit, _)| finished & (1 << bit) == 0).map(|(_, position)| *position)
+        });
+        let mut except: Vec<u64> = unfinished.take(most + 1).collect();
+        let next = if except.len() > most { except.pop() } else { None };
+        Done { up_to: next.map_or(self.seen, |position| position - 1), except }
+    }
+
     /// Messages that are owned and not finished.
     pub fn unfinished(&self) -> usize {
         self.owned.iter().map(|bundle| bundle.positions.len() - bundle.finished().count_ones() as usize).sum()
@@ -140,10 +151,13 @@ mod tests {
         let (early, mut late): (Vec<_>, Vec<_>) = marks.into_iter().partition(|(position, _)| position % 7 == 0);
         early.iter().for_each(|(_, mark)| mark.set());
         assert_eq!((line.finished(), line.unfinished()), (1, late.len()));
+        assert_eq!(line.done(3), Done { up_to: 5, except: vec![2, 3, 5] });
+        assert_eq!(line.done(0), Done { up_to: 1, except: vec![] });
         while late.len() > 1 {
             late.pop().unwrap().1.set();
         }
         assert_eq!((line.finished(), line.unfinished(), line.is_finished()), (1, 1, false));
+        assert_eq!(line.done(3), Done { up_to: 500, except: vec![2] });
         late.pop().unwrap().1.set();
         assert_eq!((line.finished(), line.unfinished(), line.is_finished()), (500, 0, true));
         let position = line.receive();

@@ -5,7 +5,7 @@
 //! or dropped. The end is when the last copy of the claim is dropped, so that no way out can be forgotten.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -16,7 +16,7 @@ use crate::{
     Id,
     epoch::Members,
     line::{Line, Mark},
-    wire::{Place, Positions, Report, SEEN_ALL},
+    wire::{Done, Place, Positions, Replays, Report, SEEN_ALL},
 };
 
 /// What a replica owns and has finished, in one stay in the group.
@@ -34,8 +34,8 @@ pub struct Progress {
 struct Inner {
     /// The present epoch last, before it those in which something is unfinished.
     epochs: VecDeque<Epoch>,
-    /// Messages taken over that are unfinished, by the epoch they were published in.
-    replays: BTreeMap<u64, usize>,
+    /// Messages taken over that are unfinished.
+    replays: BTreeSet<Place>,
     /// Once it is given up: who is there to do what is left.
     heirs: Option<BTreeSet<Id>>,
     /// Whether everything that it will ever own was received.
@@ -78,10 +78,11 @@ enum Kind {
 }
 
 struct Replay {
-    epoch: u64,
-    class: u64,
+    place: Place,
+    /// Who received it.
     members: Arc<Members>,
-    is_last: bool,
+    /// This replica.
+    heir: Id,
 }
 
 impl<H: AsRef<Progress>> Claim<H> {
@@ -90,11 +91,10 @@ impl<H: AsRef<Progress>> Claim<H> {
         Self { holder, kind: Kind::Own(mark) }
     }
 
-    /// A message of this place that somebody else had owned, when these were the members. `is_last`: nobody else has it.
-    pub(crate) fn take_over(holder: H, place: Place, members: Arc<Members>, is_last: bool) -> Self {
-        holder.as_ref().take_over(place.epoch);
-        let replay = Replay { epoch: place.epoch, class: place.class, members, is_last };
-        Self { holder, kind: Kind::Replay(Box::new(replay)) }
+    /// A message of this place that somebody else had owned, when these were the members, and that `heir` has now.
+    pub(crate) fn take_over(holder: H, place: Place, members: Arc<Members>, heir: Id) -> Self {
+        holder.as_ref().inner().replays.insert(place);
+        Self { holder, kind: Kind::Replay(Box::new(Replay { place, members, heir })) }
     }
 
     /// What it holds.
@@ -117,7 +117,7 @@ impl<H: AsRef<Progress>> Claim<H> {
                 let (members, class) = mark.members();
                 has_heir(members, class)
             }
-            Kind::Replay(replay) => has_heir(&replay.members, replay.class),
+            Kind::Replay(replay) => has_heir(&replay.members, replay.place.class),
         }
     }
 
@@ -126,9 +126,13 @@ impl<H: AsRef<Progress>> Claim<H> {
         matches!(self.kind, Kind::Replay(_))
     }
 
-    /// Whether an owner died with the message and nobody but this replica has it any more.
+    /// Whether the message was taken over and nobody but this replica has it any more, as of the last marker.
     pub fn is_last(&self) -> bool {
-        matches!(&self.kind, Kind::Replay(replay) if replay.is_last)
+        let Kind::Replay(replay) = &self.kind else { return false };
+        let inner = self.holder.as_ref().inner();
+        let Some(now) = inner.epochs.back().map(|epoch| epoch.members.ids()) else { return false };
+        let others = replay.members.of_class(replay.place.class).iter().filter(|member| member.id != replay.heir);
+        !others.into_iter().any(|member| now.contains(&member.id))
     }
 }
 
@@ -164,12 +168,6 @@ impl Progress {
         (place, is_owned.then(|| line.own(&epoch.members, class)))
     }
 
-    /// A message of this epoch is to be finished that somebody else had owned.
-    fn take_over(&self, epoch: u64) {
-        let mut inner = self.inner();
-        *inner.replays.entry(epoch).or_default() += 1;
-    }
-
     fn finish(&self, kind: &Kind) {
         if self.is_given_up.load(Ordering::Acquire) {
             return;
@@ -177,12 +175,7 @@ impl Progress {
         match kind {
             Kind::Own(mark) => mark.set(),
             Kind::Replay(replay) => {
-                if let Entry::Occupied(mut left) = self.inner().replays.entry(replay.epoch) {
-                    *left.get_mut() -= 1;
-                    if *left.get() == 0 {
-                        left.remove();
-                    }
-                }
+                self.inner().replays.remove(&replay.place);
             }
         }
         if self.is_watched.load(Ordering::SeqCst)
@@ -219,7 +212,7 @@ impl Progress {
     pub fn unfinished(&self) -> usize {
         let inner = self.inner();
         let own: usize = inner.epochs.iter().flat_map(|epoch| &epoch.classes).map(|(_, line)| line.unfinished()).sum();
-        own + inner.replays.values().sum::<usize>()
+        own + inner.replays.len()
     }
 
     /// Whether there are none.
@@ -239,14 +232,37 @@ impl Progress {
         Report {
             epoch,
             finished,
-            replaying: inner.replays.keys().next().copied(),
+            beyond: inner.beyond(),
+            replays: Replays {
+                unfinished: inner.replays.iter().take(MOST_EXCEPTIONS).copied().collect(),
+                from: inner.replays.iter().nth(MOST_EXCEPTIONS).copied(),
+            },
             seen_epoch: if inner.left { SEEN_ALL } else { last.number },
             seen: last.classes.iter().map(|(class, line)| (*class, line.seen())).collect::<Positions>(),
         }
     }
 }
 
+/// Epochs and classes of which a report tells what is finished behind something that is not.
+const MOST_BEYOND: usize = 8;
+/// Unfinished messages that it names, of all of them together: some 300 bytes.
+const MOST_EXCEPTIONS: usize = 32;
+
 impl Inner {
+    fn beyond(&self) -> BTreeMap<(u64, u64), Done> {
+        let mut left = MOST_EXCEPTIONS;
+        let lines = self.epochs.iter().flat_map(|epoch| epoch.classes.iter().map(move |(class, line)| ((epoch.number, *class), line)));
+        // Of the first epoch what has no gap is told already.
+        let first = self.epochs.front().map_or(0, |epoch| epoch.number);
+        let with_gaps = lines.filter(|((epoch, _), line)| *epoch != first || !line.is_finished());
+        let told = with_gaps.take(MOST_BEYOND).map(|(of, line)| {
+            let done = line.done(left);
+            left -= done.except.len();
+            (of, done)
+        });
+        told.filter(|(_, done)| done.up_to > 0).collect()
+    }
+
     fn forget_finished(&mut self) {
         while self.epochs.len() > 1 && self.epochs.front().is_some_and(Epoch::is_finished) {
             self.epochs.pop_front();
@@ -300,6 +316,23 @@ mod tests {
     }
 
     #[test]
+    fn one_slow_message_hides_nothing_that_is_finished_behind_it() {
+        let progress = Arc::new(Progress::default());
+        progress.begin(5, members());
+        let slow = own(&progress);
+        drop(own(&progress));
+        progress.begin(6, members());
+        drop(own(&progress));
+        let still = own(&progress);
+        let (report, class) = (progress.report(), classes().0);
+        let at = |epoch, position| Place { epoch, class, position };
+        assert_eq!([at(5, 1), at(5, 2), at(6, 1), at(6, 2)].map(|place| report.has_finished(place)), [false, true, true, false]);
+        assert!(!report.is_settled_before(6) && Report::parse(&report.text()) == Some(report));
+        drop((slow, still));
+        assert_eq!(progress.report().beyond, BTreeMap::new());
+    }
+
+    #[test]
     fn an_epoch_is_settled_when_its_last_message_is_finished() {
         let progress = Arc::new(Progress::default());
         progress.begin(1, members());
@@ -317,9 +350,9 @@ mod tests {
     fn what_is_taken_over_counts_where_it_was_published() {
         let progress = Arc::new(Progress::default());
         progress.begin(7, members());
-        let take_over = |epoch| Claim::take_over(progress.clone(), Place { epoch, class: 1, position: 1 }, members(), false);
+        let take_over = |epoch| Claim::take_over(progress.clone(), Place { epoch, class: 1, position: 1 }, members(), "x".into());
         let (late, early) = (take_over(6), take_over(4));
-        let told = |progress: &Progress| (progress.report().epoch, progress.report().replaying);
+        let told = |progress: &Progress| (progress.report().epoch, progress.report().replays.oldest());
         assert_eq!(told(&progress), (7, Some(4)));
         drop(early);
         assert_eq!(told(&progress), (7, Some(6)));

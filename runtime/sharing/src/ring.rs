@@ -58,7 +58,7 @@ impl<T: Parcel> Entry<T> {
 
     fn is_finished(&self, report: &Report) -> bool {
         match self.taken_over {
-            Some(at) => report.has_replayed(self.place.epoch, at),
+            Some(at) => report.has_replayed(self.place, at),
             None => report.has_finished(self.place),
         }
     }
@@ -153,9 +153,16 @@ impl<T: Parcel> Ring<T> {
     pub fn finished(&mut self, owner: &Id, report: &Report) {
         let Some(line) = self.by_owner.get_mut(owner) else { return };
         let bytes = &mut self.bytes;
-        while let Some((_, entry)) = line.entries.pop_front_if(|(_, entry)| entry.is_finished(report)) {
-            *bytes -= entry.parcel.bytes();
+        // Few are unfinished among many that are.
+        let mut unfinished = Vec::new();
+        while let Some(one) = line.entries.pop_front_if(|(_, entry)| entry.taken_over.is_none() && report.reaches(entry.place)) {
+            if one.1.is_finished(report) {
+                *bytes -= one.1.parcel.bytes();
+            } else {
+                unfinished.push(one);
+            }
         }
+        unfinished.into_iter().rev().for_each(|one| line.entries.push_front(one));
         if line.is_mixed {
             line.entries.retain(|(_, entry)| {
                 let stays = !entry.is_finished(report);

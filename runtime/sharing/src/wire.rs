@@ -29,6 +29,49 @@ pub type Positions = BTreeMap<u64, u64>;
 /// The last marker seen by one that has left: what comes later is none of its business. As text, `*`.
 pub const SEEN_ALL: u64 = u64::MAX;
 
+/// Of a class in an epoch: everything that is owned up to a position is finished, but for a few.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// The position.
+    pub up_to: u64,
+    /// Those that are not, in their order.
+    pub except: Vec<u64>,
+}
+
+/// Messages that were taken over and are not finished. All others are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replays {
+    /// The first of them, in the order of their places.
+    pub unfinished: BTreeSet<Place>,
+    /// From this one on nothing more is told.
+    pub from: Option<Place>,
+}
+
+impl Replays {
+    /// The oldest epoch of which one is not finished.
+    pub fn oldest(&self) -> Option<u64> {
+        self.unfinished.first().or(self.from.as_ref()).map(|place| place.epoch)
+    }
+
+    fn has_finished(&self, place: Place) -> bool {
+        !self.unfinished.contains(&place) && self.from.is_none_or(|from| place < from)
+    }
+
+    fn text(&self) -> String {
+        let from = self.from.map_or_else(String::new, |from| format!("+{}", place_text(from)));
+        format!("{}{from}", places_text(&self.unfinished))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (unfinished, from) = text.split_once('+').map_or((text, None), |(unfinished, from)| (unfinished, Some(from)));
+        let from = match from {
+            Some(from) => Some(parse_place(from)?),
+            None => None,
+        };
+        Some(Self { unfinished: parse_places(unfinished)?, from })
+    }
+}
+
 /// What a replica tells of itself with each beat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -36,8 +79,11 @@ pub struct Report {
     pub epoch: u64,
     /// Of that epoch everything it owned is finished up to these positions.
     pub finished: Positions,
-    /// The oldest epoch of which it has messages of others that it took over and has not finished.
-    pub replaying: Option<u64>,
+    /// What is finished behind messages that are not, by epoch and class: one slow message must not make all later ones be done twice when
+    /// its replica dies.
+    pub beyond: BTreeMap<(u64, u64), Done>,
+    /// What it has not finished of what it took over from others.
+    pub replays: Replays,
     /// The last marker it has seen, or [`SEEN_ALL`].
     pub seen_epoch: u64,
     /// Messages it has received since.
@@ -47,17 +93,30 @@ pub struct Report {
 impl Report {
     /// Whether everything that was published before `epoch`, and that this replica owned or has taken over, is finished.
     pub fn is_settled_before(&self, epoch: u64) -> bool {
-        self.epoch >= epoch && self.replaying.is_none_or(|oldest| oldest >= epoch)
+        self.epoch >= epoch && self.replays.oldest().is_none_or(|oldest| oldest >= epoch)
     }
 
-    /// Whether what was published up to `published` and taken over at the marker of `at` is finished.
-    pub fn has_replayed(&self, published: u64, at: u64) -> bool {
-        self.seen_epoch >= at && self.replaying.is_none_or(|oldest| oldest > published)
+    /// Whether the message at this place, which this replica took over at the marker of `at`, is finished.
+    pub fn has_replayed(&self, place: Place, at: u64) -> bool {
+        self.seen_epoch >= at && self.replays.has_finished(place)
     }
 
     /// Whether this replica, as the owner of the message at this place, has finished it.
     pub fn has_finished(&self, place: Place) -> bool {
+        self.is_in_first_part(place) || self.done(place).is_some_and(|done| done.except.binary_search(&place.position).is_err())
+    }
+
+    /// Whether the report says anything of the message at this place: whether it is finished or not.
+    pub(crate) fn reaches(&self, place: Place) -> bool {
+        self.is_in_first_part(place) || self.done(place).is_some()
+    }
+
+    fn is_in_first_part(&self, place: Place) -> bool {
         place.epoch < self.epoch || (place.epoch == self.epoch && position(&self.finished, place.class) >= place.position)
+    }
+
+    fn done(&self, place: Place) -> Option<&Done> {
+        self.beyond.get(&(place.epoch, place.class)).filter(|done| place.position <= done.up_to)
     }
 
     /// Whether this replica has received the message at this place.
@@ -67,23 +126,23 @@ impl Report {
 
     /// As one word.
     pub fn text(&self) -> String {
-        let replaying = self.replaying.map_or_else(String::new, |oldest| format!("+{oldest}"));
         let seen_epoch = if self.seen_epoch == SEEN_ALL { "*".to_owned() } else { self.seen_epoch.to_string() };
-        format!("{}{replaying}:{}:{seen_epoch}:{}", self.epoch, positions_text(&self.finished), positions_text(&self.seen))
+        let (finished, seen, beyond) = (positions_text(&self.finished), positions_text(&self.seen), beyond_text(&self.beyond));
+        format!("{}:{finished}:{seen_epoch}:{seen}:{beyond}:{}", self.epoch, self.replays.text())
     }
 
     /// Reads [`text`](Self::text).
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
         let mut next = || parts.next();
-        let (epoch, finished, seen_epoch, seen) = (next()?, next()?, next()?, next()?);
-        let (epoch, oldest) = epoch.split_once('+').map_or((epoch, None), |(epoch, oldest)| (epoch, Some(oldest)));
+        let (epoch, finished, seen_epoch, seen, beyond, replays) = (next()?, next()?, next()?, next()?, next()?, next()?);
         Some(Self {
             epoch: epoch.parse().ok()?,
             finished: parse_positions(finished)?,
-            replaying: oldest.map(str::parse).transpose().ok()?,
+            replays: Replays::parse(replays)?,
             seen_epoch: if seen_epoch == "*" { SEEN_ALL } else { seen_epoch.parse().ok()? },
             seen: parse_positions(seen)?,
+            beyond: parse_beyond(beyond)?,
         })
     }
 }
@@ -105,10 +164,35 @@ fn parse_positions(text: &str) -> Option<Positions> {
     text.split(',').filter(|word| !word.is_empty()).map(one).collect()
 }
 
+/// `<epoch>.<class>=<up to>-<except>-<except>,...`
+fn beyond_text(beyond: &BTreeMap<(u64, u64), Done>) -> String {
+    let word = |((epoch, class), done): (&(u64, u64), &Done)| {
+        let except: String = done.except.iter().map(|position| format!("-{position}")).collect();
+        format!("{epoch}.{class:x}={}{except}", done.up_to)
+    };
+    beyond.iter().map(word).collect::<Vec<_>>().join(",")
+}
+
+fn parse_beyond(text: &str) -> Option<BTreeMap<(u64, u64), Done>> {
+    let one = |word: &str| {
+        let (of, done) = word.split_once('=')?;
+        let (epoch, class) = of.split_once('.')?;
+        let mut positions = done.split('-').map(|position| position.parse().ok());
+        let up_to = positions.next()??;
+        let except = positions.collect::<Option<Vec<u64>>>()?;
+        Some(((epoch.parse().ok()?, u64::from_str_radix(class, 16).ok()?), Done { up_to, except }))
+    };
+    text.split(',').filter(|word| !word.is_empty()).map(one).collect()
+}
+
 /// Places as one word; `-` when there are none.
 pub(crate) fn places_text(places: &BTreeSet<Place>) -> String {
-    let words: Vec<String> = places.iter().map(|place| format!("{}.{:x}.{}", place.epoch, place.class, place.position)).collect();
+    let words: Vec<String> = places.iter().copied().map(place_text).collect();
     if words.is_empty() { "-".to_owned() } else { words.join(",") }
+}
+
+fn place_text(place: Place) -> String {
+    format!("{}.{:x}.{}", place.epoch, place.class, place.position)
 }
 
 fn parse_places(text: &str) -> Option<BTreeSet<Place>> {
@@ -330,25 +414,33 @@ mod tests {
 
     #[test]
     fn a_report_is_read_back_and_knows_what_it_says() {
-        let report = Report { epoch: 7, finished: [(1, 20), (3, 4)].into(), replaying: Some(6), seen_epoch: 8, seen: [(1, 2)].into() };
-        assert_eq!(report.text(), "7+6:1=20,3=4:8:1=2");
+        let beyond = [((7, 0x1f), Done { up_to: 9, except: vec![3, 5] }), ((8, 3), Done { up_to: 4, except: vec![] })].into();
+        let (finished, seen) = ([(1, 20), (3, 4)].into(), [(1, 2)].into());
+        let at = |epoch, class, position| Place { epoch, class, position };
+        let replays = Replays { unfinished: [at(6, 1, 4)].into(), from: Some(at(6, 1, 9)) };
+        let report = Report { epoch: 7, finished, beyond, replays, seen_epoch: 8, seen };
+        assert_eq!(report.text(), "7:1=20,3=4:8:1=2:7.1f=9-3-5,8.3=4:6.1.4+6.1.9");
         assert_eq!(Report::parse(&report.text()), Some(report.clone()));
         assert_eq!(Report::parse(&Report::default().text()), Some(Report::default()));
         let left = Report { seen_epoch: SEEN_ALL, ..Report::default() };
-        assert_eq!((left.text().as_str(), Report::parse(&left.text())), ("0::*:", Some(left.clone())));
-        let at = |epoch, class, position| Place { epoch, class, position };
+        assert_eq!((left.text().as_str(), Report::parse(&left.text())), ("0::*:::-", Some(left.clone())));
         assert!(report.has_finished(at(6, 9, 100)) && report.has_finished(at(7, 3, 4)) && !report.has_finished(at(7, 3, 5)));
+        assert!(report.has_finished(at(7, 0x1f, 4)) && !report.has_finished(at(7, 0x1f, 5)) && !report.has_finished(at(7, 0x1f, 10)));
+        assert!(report.has_finished(at(8, 3, 4)) && !report.has_finished(at(8, 3, 5)) && !report.has_finished(at(8, 1, 1)));
+        assert!(report.reaches(at(7, 0x1f, 5)) && !report.reaches(at(7, 0x1f, 10)));
         assert!(!report.has_finished(at(7, 2, 1)) && report.has_seen(at(8, 1, 2)) && !report.has_seen(at(8, 1, 3)));
         assert!(report.is_settled_before(6) && !report.is_settled_before(7) && !report.is_settled_before(8));
-        assert!(report.has_replayed(5, 8) && !report.has_replayed(6, 8) && !report.has_replayed(5, 9));
-        for wrong in ["", "1", "a::1:", "1:1:1:", "1::1", "1+::1:"] {
+        let replayed = |position, at_marker| report.has_replayed(at(6, 1, position), at_marker);
+        assert_eq!([replayed(3, 8), replayed(4, 8), replayed(5, 8), replayed(9, 8), replayed(5, 9)], [true, false, true, false, false]);
+        for wrong in ["", "1", "a::1:::-", "1:1:1:::-", "1::1", "1::1:::", "1::1::1:-", "1::1::1.1=2-x:-", "1::1:::-+1"] {
             assert_eq!(Report::parse(wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn a_marker_is_read_when_it_is_signed_with_the_key_of_the_group() {
-        let body = "epoch 3\nmember a s1\nbefore a s1\nbefore b s1\ndeparted b died 2:1=5:2:1=9 2.1.6,2.1f.8\nlater words of no meaning\n";
+        let body =
+            "epoch 3\nmember a s1\nbefore a s1\nbefore b s1\ndeparted b died 2:1=5:2:1=9::- 2.1.6,2.1f.8\nlater words of no meaning\n";
         let marker = Marker::parse(&signed(body, "key"), "key").unwrap();
         assert_eq!((marker.epoch, marker.members.len(), marker.before.len()), (3, 1, 2));
         assert_eq!((marker.departed[0].how, marker.departed[0].report.epoch), (Departure::Died, 2));
@@ -363,7 +455,7 @@ mod tests {
 
     #[test]
     fn an_answer_names_everyone_with_what_it_told() {
-        let reply = Reply::parse("known run-17 4\na in 0 4::4:\nb out 12 3:1=2:3:1=2\n").unwrap();
+        let reply = Reply::parse("known run-17 4\na in 0 4::4:::-\nb out 12 3:1=2:3:1=2::-\n").unwrap();
         assert!(reply.standing == Standing::Known && reply.run() == "run" && reply.epoch == 4 && reply.records[0].is_member);
         assert_eq!((reply.records[1].is_member, reply.records[1].silent_ms, reply.report("b").unwrap().epoch), (false, 12, 3));
         assert_eq!(Reply::parse("+OK"), None);

@@ -61,6 +61,7 @@ pub fn give_up(dispatchers: &[Arc<Dispatcher>], groups: &[Arc<Sharing>], why: &s
             dispatcher.bury(message, *attempts, REASON_DRAIN, format!("not handled: {why}"));
         });
     }
+    groups.iter().for_each(|group| group.revoke());
     abandoned
 }
 

@@ -28,6 +28,7 @@ use crate::{
     },
     queue::{Finished, Inbox, Message, Outcome, Queue, Taken},
     redis::subscription::Subscription,
+    sharing,
     telemetry::{
         metrics::Times,
         traces::{Attempt, AttemptEnd, ComponentTraces},
@@ -170,15 +171,26 @@ impl<H: Handle> Dispatcher<H> {
         let mut started = Instant::now();
         let mut begun = None;
         if let Some(owned) = &message.owned {
-            begun = owned.begin_at(started);
-            if begun.is_none() {
-                begun = owned.begin(blame.is_none()).await;
-                started = Instant::now();
-            }
-            if begun.is_none() {
+            let beginning = match owned.begin_at(started) {
+                Some(beginning) => beginning,
+                None => {
+                    let beginning = owned.begin(blame.is_none()).await;
+                    started = Instant::now();
+                    beginning
+                }
+            };
+            let not_begun = match beginning {
+                sharing::Beginning::Begun(now) => {
+                    begun = Some(now);
+                    None
+                }
+                sharing::Beginning::Later(after) => Some(Outcome::PutOff(after)),
+                sharing::Beginning::Moved => Some(Outcome::Moved),
+            };
+            if let Some(outcome) = not_begun {
                 let (app, component, channel) = (&*self.app, self.queue.component(), &*message.channel);
-                tracing::debug!(app, component, channel, "another replica handles a message");
-                return self.queue.finish_and_take(taken, Outcome::Moved).1;
+                tracing::debug!(app, component, channel, ?outcome, "a message is not begun");
+                return self.queue.finish_and_take(taken, outcome).1;
             }
         }
         // Of a message that is tried again only the first wait counts: the others are the backoff's.
@@ -201,7 +213,6 @@ impl<H: Handle> Dispatcher<H> {
                 self.handler.call(&self.for_guest(&message, attempt)).await
             }
         };
-        drop(begun);
         let took = started.elapsed();
         self.times.handler.observe(took);
         let outcome = match &result {
@@ -238,6 +249,8 @@ impl<H: Handle> Dispatcher<H> {
             (Finished::Failed, Err(failure)) => self.fail(&message, attempt, failure, advance).await,
             _ => {}
         }
+        // Whatever the message left behind may still bring the process down.
+        drop(begun);
         next
     }
 

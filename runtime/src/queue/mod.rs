@@ -78,6 +78,8 @@ pub enum Outcome {
     },
     /// It was not begun: another replica handles it.
     Moved,
+    /// It was not begun, and may be after this time. It counts as waiting for its next attempt and as none that was made.
+    PutOff(Duration),
 }
 
 /// What the queue made of an outcome.
@@ -94,6 +96,8 @@ pub enum Finished {
     Failed,
     /// Counted as dropped: another replica handles it.
     Moved,
+    /// It waits until it may be begun.
+    PutOff,
     /// [`Queue::abandon`] had counted it.
     Abandoned,
 }
@@ -210,7 +214,7 @@ impl Queue {
     fn decide(&self, state: &mut State, taken: &Taken, outcome: Outcome) -> Finished {
         let before = state.next_due();
         let finished = state.finish(taken.slot, outcome, || (Instant::now(), rand::random()));
-        if matches!(finished, Finished::Retrying { .. }) && state.next_due() != before {
+        if matches!(finished, Finished::Retrying { .. } | Finished::PutOff) && state.next_due() != before {
             self.due.notify_one();
         }
         finished

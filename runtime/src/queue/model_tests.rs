@@ -142,7 +142,8 @@ impl Run {
         }
         let taken = self.held.swap_remove(self.random.random_range(0..self.held.len()));
         let outcome = match self.random.random_range(0..10) {
-            0..4 => Outcome::Handled,
+            0..3 => Outcome::Handled,
+            3 => Outcome::PutOff(Duration::from_millis(7)),
             4 => Outcome::Moved,
             5 => Outcome::Failed { kind: FailureKind::Rejected, retry: true },
             6 => Outcome::Failed { kind: FailureKind::Trap, retry: false },
@@ -161,13 +162,15 @@ impl Run {
             return;
         }
         let due = match finished {
+            Finished::PutOff => Some(now + Duration::from_millis(7)),
             Finished::Retrying { after } => {
                 assert!(after >= self.limits.retry.initial_backoff / 2 && after <= self.limits.retry.max_backoff);
                 Some(now + after)
             }
             _ => None,
         };
-        assert_eq!(due.is_some(), self.reference.may_retry(sequence, outcome), "whether it is tried again");
+        let is_put_off = matches!(outcome, Outcome::PutOff(_));
+        assert_eq!(due.is_some(), is_put_off || self.reference.may_retry(sequence, outcome), "whether it is tried again");
         assert_eq!(finished == Finished::Handled, outcome == Outcome::Handled);
         self.reference.finish(sequence, outcome, due);
     }

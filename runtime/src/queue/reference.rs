@@ -25,6 +25,8 @@ struct Item {
     message: Message,
     at: At,
     attempts: u32,
+    /// Of those, the ones after the first that have ended.
+    retries: u64,
 }
 
 /// What the queue should be.
@@ -55,7 +57,7 @@ impl Reference {
             WhenFull::DropNewest if is_full => At::Dropped(DropReason::QueueFull),
             _ => At::Queued,
         };
-        self.items.push(Item { message: Message { sequence, ..message }, at, attempts: 0 });
+        self.items.push(Item { message: Message { sequence, ..message }, at, attempts: 0, retries: 0 });
         if at != At::Queued {
             return vec![sequence];
         }
@@ -93,10 +95,17 @@ impl Reference {
 
     /// `due`: when it is tried again, if it is.
     pub fn finish(&mut self, sequence: u64, outcome: Outcome, due: Option<Instant>) {
+        let item = &mut self.items[sequence as usize - 1];
+        item.retries += u64::from(item.attempts > 1 && !matches!(outcome, Outcome::PutOff(_)));
         match (outcome, due) {
+            (Outcome::PutOff(_), Some(due)) => {
+                self.items[sequence as usize - 1].attempts -= 1;
+                self.change(sequence, At::Retrying(due));
+            }
             (_, Some(due)) => self.change(sequence, At::Retrying(due)),
             (Outcome::Handled, None) => self.change(sequence, At::Handled),
             (Outcome::Failed { kind, .. }, None) => self.change(sequence, At::Failed(kind)),
+            (Outcome::PutOff(_), None) => unreachable!("what is put off waits"),
             (Outcome::Moved, None) => self.change(sequence, At::Dropped(DropReason::Moved)),
         }
     }
@@ -180,7 +189,7 @@ impl Reference {
         let mut counts = Counts::default();
         for item in self.items.iter().filter(|item| item.message.subscription == subscription) {
             counts.receive(item.message.source);
-            counts.retries += u64::from(item.attempts.saturating_sub(1));
+            counts.retries += item.retries;
             match item.at {
                 At::Queued => counts.queued += 1,
                 At::InFlight => counts.in_flight += 1,

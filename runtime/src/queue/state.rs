@@ -112,7 +112,6 @@ impl State {
         let counts = &mut self.counts[message.subscription];
         counts.queued -= 1;
         counts.in_flight += 1;
-        counts.retries += u64::from(attempts > 1);
         let attempt = message.attempt.saturating_add(attempts);
         Some(Taken { message, attempt, slot })
     }
@@ -123,15 +122,20 @@ impl State {
         let Some(attempts) = self.lanes.attempts(slot) else { return Finished::Abandoned };
         let again = match outcome {
             Outcome::Failed { kind, retry } => retry && kind != FailureKind::Rejected && attempts < self.retry.max_attempts,
-            Outcome::Handled | Outcome::Moved => false,
+            Outcome::Handled | Outcome::Moved | Outcome::PutOff(_) => false,
         };
+        if let Outcome::PutOff(after) = outcome {
+            self.lanes.forget_attempt(slot);
+            self.wait(slot, chance().0 + after);
+            return Finished::PutOff;
+        }
+        if let Some(subscription) = self.lanes.subscription_of(slot) {
+            self.counts[subscription].retries += u64::from(attempts > 1);
+        }
         if again {
             let (now, jitter) = chance();
             let after = backoff(&self.retry, attempts, jitter);
-            if let Some(subscription) = self.lanes.retry(slot, now + after) {
-                self.counts[subscription].in_flight -= 1;
-                self.counts[subscription].retrying += 1;
-            }
+            self.wait(slot, now + after);
             return Finished::Retrying { after };
         }
         let Some(message) = self.lanes.end(slot) else { return Finished::Abandoned };
@@ -146,10 +150,18 @@ impl State {
                 counts.failed[kind.index()] += 1;
                 Finished::Failed
             }
-            Outcome::Moved => {
+            // One that is put off has returned above.
+            Outcome::Moved | Outcome::PutOff(_) => {
                 counts.drop_one(DropReason::Moved);
                 Finished::Moved
             }
+        }
+    }
+
+    fn wait(&mut self, slot: Slot, due: Instant) {
+        if let Some(subscription) = self.lanes.retry(slot, due) {
+            self.counts[subscription].in_flight -= 1;
+            self.counts[subscription].retrying += 1;
         }
     }
 

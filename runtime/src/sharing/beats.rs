@@ -20,7 +20,7 @@ use crate::dead_letters::link::Link;
 /// Between two calls there is at least this time, whatever wakes them: one for each message would be no use.
 const AT_LEAST: Duration = Duration::from_millis(2);
 /// An answer is waited for at least so long: connecting and signing in are part of it.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest wait between two calls that fail.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
@@ -93,7 +93,7 @@ async fn tell(sharing: &Sharing, script: &Script, told: &Told) -> Result<(), Scr
 
 /// Until the next try after so many failures in a row. The first come soon: a lease runs out within a few beats. `jitter` from 0.5 to 1
 /// keeps replicas from coming back at once.
-fn backoff(beat: Duration, failures: u32, jitter: f64) -> Duration {
+pub(super) fn backoff(beat: Duration, failures: u32, jitter: f64) -> Duration {
     (beat / 4 * 2_u32.pow(failures.min(10))).min(MAX_BACKOFF).mul_f64(jitter)
 }
 

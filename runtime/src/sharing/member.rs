@@ -29,7 +29,7 @@ use super::{
     desk::Desk,
     stay::{Ours, Stay},
     tenure::Tenure,
-    trials::Untold,
+    trials::Trials,
 };
 use crate::redis::state::SubscriptionState;
 
@@ -42,8 +42,8 @@ pub struct Sharing {
     pub(super) deliver: Box<dyn Fn(Vec<Ours>) + Send + Sync>,
     /// Wakes the beats.
     pub(super) wake: Arc<Notify>,
-    /// Wakes the one who tells the group what is tried after a crash.
-    pub(super) untold: Arc<Notify>,
+    /// What is tried after a crash.
+    pub(super) trials: Arc<Trials>,
     /// Something that others wait for has changed.
     pub(super) changed: Notify,
     pub(super) stopping: AtomicBool,
@@ -60,7 +60,7 @@ impl Sharing {
             state,
             deliver: Box::new(deliver),
             wake: Arc::default(),
-            untold: Arc::default(),
+            trials: Arc::default(),
             changed: Notify::new(),
             stopping: AtomicBool::new(false),
             is_heard: AtomicBool::new(false),
@@ -117,8 +117,9 @@ impl Sharing {
 
     fn stay(&self, own: Subscriptions, prints: Vec<Print>, set: (String, String)) -> Stay {
         let id = format!("{}.{:08x}", self.settings.replica, rand::rng().random::<u32>());
-        let tenure = Tenure::new(self.wake.clone(), self.untold.clone());
-        let group = Group::new(id.into(), own, prints, self.settings.limits.ring_bytes, tenure);
+        let id: Id = id.into();
+        let tenure = Tenure::new(id.clone(), self.wake.clone(), self.trials.clone());
+        let group = Group::new(id, own, prints, self.settings.limits.ring_bytes, tenure);
         Stay {
             group,
             wanted: [Operation::Join].into(),
@@ -282,14 +283,15 @@ impl Sharing {
         self.until(|desk| desk.current.is_none() && desk.former.is_empty()).await;
     }
 
-    /// What the group has not heard of yet of what is tried after a crash, by each stay.
-    pub(super) fn untold(&self) -> Vec<(Id, Tenure, Untold)> {
-        let desk = self.desk();
-        let untold = |stay: &Stay| {
-            let tenure = stay.group.holder();
-            Some((stay.group.id().clone(), tenure.clone(), tenure.trials.untold()?))
-        };
-        desk.stays().filter_map(untold).collect()
+    /// What each stay tries after a crash, as one word.
+    pub(super) fn tried(&self) -> Vec<(Id, String)> {
+        let ids: Vec<Id> = self.desk().stays().map(|stay| stay.group.id().clone()).collect();
+        ids.into_iter().map(|id| (id.clone(), self.trials.text(&id))).collect()
+    }
+
+    /// The time to finish is up and what is left was counted: nothing more is begun.
+    pub fn revoke(&self) {
+        self.desk().stays().for_each(|stay| stay.group.holder().lease.revoke());
     }
 
     async fn until(&self, is: impl Fn(&Desk) -> bool) {

@@ -33,7 +33,7 @@ pub mod trials;
 
 pub use desk::Desk;
 pub use member::Sharing;
-pub use parcel::Owned;
+pub use parcel::{Beginning, Owned};
 
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Instant, SystemTime},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -58,6 +58,7 @@ struct Whole {
 }
 
 struct Suspect {
+    tenure: Tenure,
     crashes: u32,
     trial: Trial,
     /// When it came into the queues.
@@ -65,16 +66,45 @@ struct Suspect {
     advances: Mutex<BTreeMap<String, Advance>>,
 }
 
-/// The right to begin a message, to be kept until its handler has ended.
+/// Whether a message may be begun.
+pub enum Beginning {
+    /// It is.
+    Begun(Begun),
+    /// Not before this time: others wait already, and a worker that waits handles nothing else.
+    Later(Duration),
+    /// Others handle it.
+    Moved,
+}
+
+/// A message that was begun: to be kept until its handler has ended.
 pub struct Begun {
     _turn: Option<Turn>,
 }
 
+/// A worker waits for the lease.
+struct Waiting<'a>(&'a Tenure);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.is_awaited.store(false, Ordering::Release);
+    }
+}
+
+/// Until a message is looked at again that replicas have died with, while another of those waits for its turn.
+const UNTIL_A_TURN: Duration = Duration::from_millis(25);
+/// Until one is looked at again while Redis does not answer, so that an app's messages from another server go on.
+const UNTIL_A_LEASE: Duration = Duration::from_millis(500);
+
 impl Owned {
     /// Of a message that so many replicas have died with.
     pub(super) fn new(claim: Claim<Tenure>, crashes: u32, trial: Option<Trial>) -> Self {
-        let suspect = |trial| Box::new(Suspect { crashes, trial, since: Instant::now(), advances: Mutex::default() });
-        Self(Copies::One(Whole { claim, suspect: trial.map(suspect) }))
+        let suspect = |trial| {
+            let tenure = claim.holder().clone();
+            tenure.trials.count(true);
+            Box::new(Suspect { tenure, crashes, trial, since: Instant::now(), advances: Mutex::default() })
+        };
+        let suspect = trial.map(suspect);
+        Self(Copies::One(Whole { claim, suspect }))
     }
 
     /// So many, one for each component that handles the message.
@@ -108,29 +138,38 @@ impl Owned {
         self.suspect().map_or(0, |suspect| suspect.crashes)
     }
 
-    /// The right to begin it now, if there is nothing to wait for.
-    pub fn begin_at(&self, now: Instant) -> Option<Begun> {
+    /// Whether it may be begun now, if there is nothing to wait for.
+    pub fn begin_at(&self, now: Instant) -> Option<Beginning> {
         let claim = self.claim();
         let may_begin = self.suspect().is_none() && claim.holder().lease.holds_at(now) && !claim.is_handed_over();
-        may_begin.then_some(Begun { _turn: None })
+        may_begin.then_some(Beginning::Begun(Begun { _turn: None }))
     }
 
     /// Waits until the group certainly counts on us, and, when its handler `is_called` and replicas have died with the message, until the
-    /// group has heard that it is tried. `None` when others handle it.
-    pub async fn begin(&self, is_called: bool) -> Option<Begun> {
-        let turn = match self.suspect().filter(|_| is_called) {
-            Some(suspect) => Some(self.turn(suspect).await?),
-            None => None,
-        };
-        let may_begin = self.claim().holder().lease.granted().await && !self.claim().is_handed_over();
-        may_begin.then_some(Begun { _turn: turn })
-    }
-
-    async fn turn(&self, suspect: &Suspect) -> Option<Turn> {
+    /// group has heard that it is tried. Only one worker waits for each.
+    pub async fn begin(&self, is_called: bool) -> Beginning {
         let tenure = self.claim().holder();
-        tokio::select! {
-            turn = tenure.turn(suspect.trial, suspect.since) => Some(turn),
-            () = tenure.lease.revoked() => None,
+        let mut turn = None;
+        if let Some(suspect) = self.suspect().filter(|_| is_called) {
+            let taken = tokio::select! {
+                taken = tenure.turn(suspect.trial, suspect.since) => taken,
+                () = tenure.lease.revoked() => return Beginning::Moved,
+            };
+            match taken {
+                None => return Beginning::Later(UNTIL_A_TURN),
+                taken => turn = taken,
+            }
+        }
+        if !tenure.lease.holds() && !tenure.lease.is_revoked() {
+            if tenure.is_awaited.swap(true, Ordering::AcqRel) {
+                return Beginning::Later(UNTIL_A_LEASE);
+            }
+            let _waiting = Waiting(tenure);
+            tenure.lease.granted().await;
+        }
+        match tenure.lease.is_revoked() || self.claim().is_handed_over() {
+            true => Beginning::Moved,
+            false => Beginning::Begun(Begun { _turn: turn }),
         }
     }
 
@@ -155,6 +194,12 @@ impl Owned {
     /// Whether it is left to others: they have taken over, or this replica has given up and somebody is there who has the message too.
     pub fn is_handed_over(&self) -> bool {
         self.claim().holder().lease.is_revoked() || self.claim().is_handed_over()
+    }
+}
+
+impl Drop for Suspect {
+    fn drop(&mut self) {
+        self.tenure.trials.count(false);
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Numbers {
     pub overflowed: u64,
     /// Messages of its own that wait for others.
     pub held: u64,
+    /// Messages that replicas have died with and that it has not finished.
+    pub suspects: u64,
     /// How often the group has removed this replica.
     pub expulsions: u64,
     /// How often it has lost its place in the order.
@@ -59,6 +61,7 @@ impl Sharing {
             ring_max_bytes: self.settings.limits.ring_bytes,
             overflowed,
             held,
+            suspects: self.trials.suspects() as u64,
             expulsions: desk.expulsions,
             cuts: desk.cuts,
             ignored: desk.forged,
@@ -84,7 +87,7 @@ impl Sharing {
                 received: report.seen.values().sum(),
                 finished_epoch: report.epoch,
                 finished: report.finished.values().sum(),
-                replaying: report.replaying.is_some(),
+                replaying: report.replays.oldest().is_some(),
             }
         });
         GroupReport {

@@ -1,9 +1,9 @@
 //! What goes with every message of one stay in the group: how far all are finished, the right to begin one, and those that are tried
 //! after a crash. Held together, since a count of holders that two threads change costs as much as anything else done for a message.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
-use spinredis_sharing::progress::Progress;
+use spinredis_sharing::{Id, progress::Progress};
 use tokio::sync::Notify;
 
 use super::{lease::Lease, trials::Trials};
@@ -18,15 +18,19 @@ pub struct Shared {
     pub progress: Progress,
     /// The right to begin.
     pub lease: Lease,
-    /// What is tried after a crash.
-    pub trials: Trials,
+    /// Whether a worker waits for the lease.
+    pub is_awaited: AtomicBool,
+    /// What is tried after a crash, in all stays of this replica.
+    pub trials: Arc<Trials>,
+    /// The stay.
+    pub id: Id,
 }
 
 impl Tenure {
-    /// Of a new stay. The first is woken when the group is to be told of an end, the second when it is to be told of a trial.
-    pub fn new(wake: Arc<Notify>, untold: Arc<Notify>) -> Self {
+    /// Of a new stay. `wake` is woken when the group is to be told of an end.
+    pub fn new(id: Id, wake: Arc<Notify>, trials: Arc<Trials>) -> Self {
         let progress = Progress::new(move || wake.notify_one());
-        Self(Arc::new(Shared { progress, lease: Lease::new(), trials: Trials::new(untold) }))
+        Self(Arc::new(Shared { progress, lease: Lease::new(), is_awaited: AtomicBool::new(false), trials, id }))
     }
 }
 

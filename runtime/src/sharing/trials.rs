@@ -1,12 +1,18 @@
-//! Messages that may have brought a replica down are begun one by one, and not before the group has heard of each: so that whoever
-//! finds the next dead replica knows what it had in hand.
+//! Messages that may have brought a replica down are not begun before the group has heard of each, and the last try of each by itself, if
+//! that does not take too long: so that whoever finds the next dead replica knows what it had in hand.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use spinredis_sharing::trial::{self, Trial};
+use spinredis_sharing::{
+    Id,
+    trial::{self, Trial},
+};
 use tokio::{sync::Notify, time::sleep_until};
 
 use super::tenure::Tenure;
@@ -15,12 +21,15 @@ use super::tenure::Tenure;
 /// what is left of a long queue is tried side by side, so that a crash does not cost more than that.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What one stay has in hand of such messages.
+/// What this replica has in hand of such messages, in all its stays in the group.
+#[derive(Default)]
 pub struct Trials {
     state: Mutex<State>,
     changed: Notify,
     /// Wakes the one who tells the group.
-    wake: Arc<Notify>,
+    wake: Notify,
+    /// Such messages that are not finished.
+    suspects: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -30,13 +39,14 @@ struct State {
     told: u64,
     /// The last change that somebody waits for.
     awaited: u64,
+    /// Whether somebody waits for a turn.
+    is_awaited: bool,
 }
 
-/// What is to be told.
+/// Changes that the group has not heard of.
+#[derive(Clone, Copy, Debug)]
 pub struct Untold {
-    /// The places, as one word.
-    pub text: String,
-    /// [`Trials::told`] takes it.
+    /// The last of them: [`Trials::told`] takes it.
     pub change: u64,
     /// Whether a message waits for that.
     pub is_awaited: bool,
@@ -51,40 +61,81 @@ pub struct Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let trials = &self.tenure.trials;
-        trials.state().trials.end(self.trial);
+        trials.state().trials.end(&self.tenure.id, self.trial);
         trials.changed.notify_waiters();
         trials.wake.notify_one();
     }
 }
 
 impl Tenure {
-    /// Waits until a message that came into its queue at this time may be taken in hand and the group has heard of it.
-    pub async fn turn(&self, trial: Trial, since: Instant) -> Turn {
-        let (turn, change) = self.take_turn(trial, since + PATIENCE).await;
+    /// Waits until a message that came into its queue at this time may be taken in hand and the group has heard of it. `None` when another
+    /// one waits already: a worker that waits handles nothing else.
+    pub async fn turn(&self, trial: Trial, since: Instant) -> Option<Turn> {
+        let (turn, change) = self.take_turn(trial, since + PATIENCE).await?;
         self.trials.until(|state| (state.told >= change).then_some(())).await;
-        turn
+        Some(turn)
     }
 
-    async fn take_turn(&self, trial: Trial, patient_until: Instant) -> (Turn, u64) {
-        let take = |state: &mut State| {
-            state.trials.admits(trial, Instant::now() >= patient_until).then(|| {
-                state.awaited = state.trials.begin(trial);
-                (Turn { tenure: self.clone(), trial }, state.awaited)
-            })
-        };
-        let taken = tokio::select! {
-            taken = self.trials.until(take) => taken,
-            () = sleep_until(patient_until.into()) => self.trials.until(take).await,
+    async fn take_turn(&self, trial: Trial, patient_until: Instant) -> Option<(Turn, u64)> {
+        let mut take = |state: &mut State| self.take(state, trial, patient_until);
+        let taken = match self.now_or_waiting(&mut take)? {
+            Ok(taken) => taken,
+            Err(_waiting) => tokio::select! {
+                taken = self.trials.until(&mut take) => taken,
+                () = sleep_until(patient_until.into()) => self.trials.until(&mut take).await,
+            },
         };
         self.trials.wake.notify_one();
-        taken
+        Some(taken)
+    }
+
+    /// What can be taken now, or the right to wait for it; `None` when somebody waits already.
+    fn now_or_waiting<T>(&self, take: &mut impl FnMut(&mut State) -> Option<T>) -> Option<Result<T, Waiting<'_>>> {
+        let mut state = self.trials.state();
+        if state.is_awaited {
+            return None;
+        }
+        if let Some(taken) = take(&mut state) {
+            return Some(Ok(taken));
+        }
+        state.is_awaited = true;
+        Some(Err(Waiting(&self.trials)))
+    }
+
+    fn take(&self, state: &mut State, trial: Trial, patient_until: Instant) -> Option<(Turn, u64)> {
+        state.trials.admits(&self.id, trial, Instant::now() >= patient_until).then(|| {
+            state.awaited = state.trials.begin(&self.id, trial);
+            (Turn { tenure: self.clone(), trial }, state.awaited)
+        })
+    }
+}
+
+/// A worker waits for its turn.
+struct Waiting<'a>(&'a Trials);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state().is_awaited = false;
     }
 }
 
 impl Trials {
-    /// Nothing in hand. `wake` wakes the one who tells the group.
-    pub fn new(wake: Arc<Notify>) -> Self {
-        Self { state: Mutex::default(), changed: Notify::new(), wake }
+    /// There is one more of such messages, or one less.
+    pub fn count(&self, is_new: bool) {
+        match is_new {
+            true => self.suspects.fetch_add(1, Ordering::Relaxed),
+            false => self.suspects.fetch_sub(1, Ordering::Relaxed),
+        };
+    }
+
+    /// How many there are.
+    pub fn suspects(&self) -> usize {
+        self.suspects.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there may be something to tell.
+    pub async fn news(&self) {
+        self.wake.notified().await;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -108,7 +159,12 @@ impl Trials {
     pub fn untold(&self) -> Option<Untold> {
         let state = self.state();
         let change = state.trials.changes();
-        (change > state.told).then(|| Untold { text: state.trials.text(), change, is_awaited: state.awaited > state.told })
+        (change > state.told).then(|| Untold { change, is_awaited: state.awaited > state.told })
+    }
+
+    /// What a stay has in hand, as one word.
+    pub fn text(&self, stay: &Id) -> String {
+        self.state().trials.text(stay)
     }
 
     /// The group has heard of everything up to this change.
@@ -126,6 +182,8 @@ impl Trials {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use spinredis_sharing::{trial::Company, wire::Place};
 
     use super::*;
@@ -135,7 +193,7 @@ mod tests {
     }
 
     fn tenure() -> Tenure {
-        Tenure::new(Arc::default(), Arc::default())
+        Tenure::new("a".into(), Arc::default(), Arc::default())
     }
 
     #[tokio::test]
@@ -146,32 +204,34 @@ mod tests {
             let since = Instant::now() + Duration::from_secs(3600);
             tokio::spawn(async move { tenure.turn(trial(position, Company::NoneAtFirst), since).await })
         };
+        let told = || (tenure.trials.text(&"a".into()), tenure.trials.untold());
         let first = begin(1);
         tokio::task::yield_now().await;
-        let untold = tenure.trials.untold().unwrap();
-        assert!(untold.text == "1.1.1" && untold.is_awaited && !first.is_finished());
-        tenure.trials.told(untold.change);
+        let (text, untold) = told();
+        assert!(text == "1.1.1" && untold.unwrap().is_awaited && !first.is_finished());
+        tenure.trials.told(untold.unwrap().change);
         let turn = first.await.unwrap();
         let second = begin(2);
         tokio::task::yield_now().await;
-        assert!(tenure.trials.untold().is_none());
+        assert!(told().1.is_none());
+        assert!(begin(3).await.unwrap().is_none(), "one waits already");
         drop(turn);
         tokio::task::yield_now().await;
-        let untold = tenure.trials.untold().unwrap();
-        assert_eq!(untold.text, "1.1.2");
-        tenure.trials.told(untold.change);
+        let (text, untold) = told();
+        assert_eq!(text, "1.1.2");
+        tenure.trials.told(untold.unwrap().change);
         drop(second.await.unwrap());
-        let untold = tenure.trials.untold().unwrap();
-        assert!(untold.text == "-" && !untold.is_awaited);
+        let (text, untold) = told();
+        assert!(text == "-" && !untold.unwrap().is_awaited);
     }
 
     #[tokio::test]
     async fn one_that_has_waited_long_enough_is_begun_beside_another() {
         let tenure = tenure();
         let long_ago = Instant::now().checked_sub(PATIENCE).unwrap();
-        let one = tenure.take_turn(trial(1, Company::NoneAtFirst), long_ago).await;
-        let other = tenure.take_turn(trial(2, Company::NoneAtFirst), long_ago).await;
-        assert_eq!(tenure.trials.untold().unwrap().text, "1.1.1,1.1.2");
+        let one = tenure.take_turn(trial(1, Company::NoneAtFirst), long_ago).await.unwrap();
+        let other = tenure.take_turn(trial(2, Company::NoneAtFirst), long_ago).await.unwrap();
+        assert_eq!(tenure.trials.text(&"a".into()), "1.1.1,1.1.2");
         drop((one, other));
     }
 }

@@ -29,6 +29,24 @@ fn a_replica_that_is_killed_loses_nothing_and_repeats_no_more_than_since_its_las
 }
 
 #[test]
+fn one_slow_message_does_not_make_all_later_ones_be_handled_twice() {
+    let redis = Redis::start();
+    let mut replicas = Replicas::of(&soon_missed(shared(redis.trigger(), json!({"concurrency": 8}))));
+    replicas.add(3);
+    redis.publish("c.slow", "V5000");
+    let holder = eventually("somebody has it in hand", || replicas.holders().pop().ok_or_else(|| replicas.logs()));
+    let load = load(&redis, rate(), 1);
+    let_it_run(Duration::from_secs(3));
+    replicas.kill(&holder);
+    let_it_run(Duration::from_secs(1));
+    let published = load.finish().messages;
+    let accounts = replicas.accounts(published);
+    // Of the second before the last beat nothing is done again.
+    let most = f64::from(rate()) * BEAT.as_secs_f64() * 3.0;
+    assert!(accounts.lost.is_empty() && (accounts.twice.len() as f64) < most, "{accounts}");
+}
+
+#[test]
 fn a_replica_that_stood_still_begins_nothing_that_others_have_taken_over() {
     let redis = Redis::start();
     let mut replicas = Replicas::of(&soon_missed(shared(redis.trigger(), json!({"concurrency": 4}))));
@@ -130,7 +148,7 @@ fn poison(count: usize, kills: usize) {
 }
 
 impl Replicas {
-    /// The pods that have something in hand on the poisoned channel, once nothing else is.
+    /// The pods that have one message in hand, and no other.
     fn holders(&self) -> Vec<String> {
         let all = self.pods();
         all.into_iter()

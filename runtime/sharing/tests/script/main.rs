@@ -391,7 +391,7 @@ fn what_a_beat_costs() {
         }
         for replica in &mut replicas {
             replica.report =
-                Report { epoch, finished: [(1, 123_456)].into(), seen_epoch: epoch, seen: [(1, 123_999)].into(), replaying: None };
+                Report { epoch, finished: [(1, 123_456)].into(), seen_epoch: epoch, seen: [(1, 123_999)].into(), ..Report::default() };
             server.call(replica, Operation::Beat);
         }
         server.run(&["CONFIG", "RESETSTAT"]);

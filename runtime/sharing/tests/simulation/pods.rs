@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc, sync::atomic::Ordering};
 use spinredis_sharing::{
     group::{Delivery, Stage, Taken},
     script::Operation,
+    trial::Trials,
     wire::{Marker, Reply, Standing},
 };
 
@@ -30,6 +31,9 @@ impl World {
             is_leaving: false,
             current: 0,
             queue: VecDeque::new(),
+            trials: Trials::default(),
+            told: 0,
+            is_telling: false,
             running: Vec::new(),
             stays: Vec::new(),
         });
@@ -291,7 +295,7 @@ impl World {
             }
             if let Some(trial) = work.delivery.trial {
                 let patient_until = work.since + TRIAL_PATIENCE;
-                if !self.stays[work.stay].trials.admits(trial, self.now >= patient_until) {
+                if !self.pods[pod].trials.admits(&self.stays[work.stay].id, trial, self.now >= patient_until) {
                     if !std::mem::replace(&mut work.is_timed, true) {
                         self.at(patient_until, Event::Begin { pod });
                     }
@@ -299,10 +303,9 @@ impl World {
                     continue;
                 }
                 trace!(self, "{} tries {:?}: {:?}", self.stays[work.stay].id, parcel.key, trial.company);
-                work.once_told = Some(self.stays[work.stay].trials.begin(trial));
-                let stay = work.stay;
+                work.once_told = Some(self.pods[pod].trials.begin(&self.stays[work.stay].id, trial));
                 self.pods[pod].running.push(work);
-                self.tell_trials(stay);
+                self.tell_trials(pod);
                 continue;
             }
             self.pods[pod].running.push(work);
@@ -323,34 +326,34 @@ impl World {
         self.at(end, Event::HandlerEnds { pod, number });
     }
 
-    /// Tells the group what is tried, one call after the other.
+    /// Tells the group what is tried in all stays, one call after the other.
     fn tell_trials(&mut self, number: usize) {
-        let stay = &mut self.stays[number];
-        if stay.is_telling || stay.is_over || stay.trials.changes() <= stay.told {
+        let pod = &mut self.pods[number];
+        if pod.is_telling || !pod.is_alive || pod.trials.changes() <= pod.told {
             return;
         }
-        stay.is_telling = true;
-        let (change, text) = (stay.trials.changes(), stay.trials.text());
-        let slowest = self.plan.slowest_call;
-        self.soon(slowest, Event::Tell { stay: number, change, text });
+        pod.is_telling = true;
+        let stays = pod.stays.iter().map(|stay| &self.stays[*stay]).filter(|stay| !stay.is_over);
+        let texts = stays.map(|stay| (stay.id.clone(), pod.trials.text(&stay.id))).collect();
+        let (change, slowest) = (pod.trials.changes(), self.plan.slowest_call);
+        self.soon(slowest, Event::Tell { pod: number, change, texts });
     }
 
     /// The group has heard of a change, or did not answer.
-    pub fn told(&mut self, number: usize, change: Option<u64>) {
-        let pod = self.stays[number].pod;
-        self.stays[number].is_telling = false;
+    pub fn told(&mut self, pod: usize, change: Option<u64>) {
+        self.pods[pod].is_telling = false;
         if let Some(change) = change {
-            self.stays[number].told = change;
+            self.pods[pod].told = change;
         }
         self.begin_told(pod);
-        self.tell_trials(number);
+        self.tell_trials(pod);
     }
 
     /// Begins what the group has heard of, as far as leases last.
     fn begin_told(&mut self, pod: usize) {
         let waiting = |work: &Work| {
             let stay = &self.stays[work.stay];
-            !work.is_begun && self.now < stay.lease && work.once_told.is_some_and(|change| change <= stay.told)
+            !work.is_begun && self.now < stay.lease && work.once_told.is_some_and(|change| change <= self.pods[pod].told)
         };
         let ready: Vec<usize> = (0..self.pods[pod].running.len()).filter(|place| waiting(&self.pods[pod].running[*place])).collect();
         for place in ready {
@@ -370,8 +373,8 @@ impl World {
         self.facts.ended(work.delivery.parcel.key, self.now);
         let stay = work.stay;
         if let Some(trial) = work.delivery.trial {
-            self.stays[stay].trials.end(trial);
-            self.tell_trials(stay);
+            self.pods[pod].trials.end(&self.stays[stay].id, trial);
+            self.tell_trials(pod);
         }
         drop(work);
         self.begin(pod);
@@ -457,7 +460,7 @@ impl World {
             Standing::Known => {
                 stay.lease = sent + self.plan.expiry;
                 if std::mem::take(&mut stay.is_reborn) {
-                    stay.trials.changed();
+                    self.pods[pod].trials.changed();
                 }
                 stay.birth = reply.birth;
                 if stay.wanted.front() == Some(&operation) {

@@ -66,10 +66,6 @@ pub struct Stay {
     pub set_text: String,
     pub group: Group<Message>,
     pub progress: Arc<Progress>,
-    pub trials: Trials,
-    /// The last change of those that the group has heard of.
-    pub told: u64,
-    pub is_telling: bool,
     pub connection: Option<usize>,
     pub birth: String,
     /// Operations to be called before it beats again.
@@ -108,9 +104,6 @@ impl Stay {
             set_text,
             group,
             progress,
-            trials: Trials::default(),
-            told: 0,
-            is_telling: false,
             connection: Some(connection),
             birth: String::new(),
             wanted: VecDeque::new(),
@@ -180,6 +173,10 @@ pub struct Pod {
     pub is_leaving: bool,
     pub current: usize,
     pub queue: VecDeque<Work>,
+    /// What is tried after a crash, and the last change of it that the group has heard of.
+    pub trials: Trials,
+    pub told: u64,
+    pub is_telling: bool,
     pub running: Vec<Work>,
     pub stays: Vec<usize>,
 }

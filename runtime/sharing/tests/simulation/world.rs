@@ -4,6 +4,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, VecDeque},
     rc::Rc,
+    sync::Arc,
 };
 
 use spinredis_sharing::{
@@ -61,13 +62,13 @@ pub enum Event {
     },
     /// What a replica tries after a crash, as of this change.
     Tell {
-        stay: usize,
+        pod: usize,
         change: u64,
-        text: String,
+        texts: Vec<(Arc<str>, String)>,
     },
     /// The group has heard of it, or did not answer.
     Told {
-        stay: usize,
+        pod: usize,
         change: Option<u64>,
     },
     Begin {
@@ -194,8 +195,12 @@ impl World {
         // A process that stands still does everything later.
         let pod = match &event {
             Event::Arrive(connection) | Event::Subscribed(connection) => Some(self.stays[self.connections[*connection].stay].pod),
-            Event::Timer(stay) | Event::Answer { stay, .. } | Event::Told { stay, .. } => Some(self.stays[*stay].pod),
-            Event::HandlerEnds { pod, .. } | Event::Begin { pod } | Event::Reconnect { pod } | Event::GiveUp { pod } => Some(*pod),
+            Event::Timer(stay) | Event::Answer { stay, .. } => Some(self.stays[*stay].pod),
+            Event::HandlerEnds { pod, .. }
+            | Event::Told { pod, .. }
+            | Event::Begin { pod }
+            | Event::Reconnect { pod }
+            | Event::GiveUp { pod } => Some(*pod),
             _ => None,
         };
         if let Some(pod) = pod {
@@ -226,16 +231,15 @@ impl World {
             }
             Event::Call { stay, operation, call, sent } => self.called(stay, operation, &call, sent),
             Event::Answer { stay, operation, text, sent } => self.answered(stay, operation, text, sent)?,
-            Event::Tell { stay, change, text } => {
-                if self.is_up {
-                    let id = self.stays[stay].id.clone();
+            Event::Tell { pod, change, texts } => {
+                for (id, text) in texts.iter().filter(|_| self.is_up) {
                     trace!(self, "{id} tells that it tries {text}");
-                    self.script.tell_trials(&id, &text);
+                    self.script.tell_trials(id, text);
                 }
                 let (change, slowest) = (self.is_up.then_some(change), self.plan.slowest_call.max(10));
-                self.soon(slowest, Event::Told { stay, change });
+                self.soon(slowest, Event::Told { pod, change });
             }
-            Event::Told { stay, change } => self.told(stay, change),
+            Event::Told { pod, change } => self.told(pod, change),
             Event::Begin { pod } => self.begin(pod),
             Event::HandlerEnds { pod, number } => self.ended(pod, number),
             Event::Reconnect { pod } => {

@@ -99,7 +99,8 @@ fn get(address: &str) -> io::Result<Vec<u8>> {
         };
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        write!(stream, "GET {} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n", report::PATH)?;
+        // In one piece: whoever answers after the first piece and closes would break the pipe for the others.
+        stream.write_all(format!("GET {} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n", report::PATH).as_bytes())?;
         let mut answer = Vec::new();
         stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer)?;
         return Ok(answer);

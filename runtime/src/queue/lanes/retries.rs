@@ -26,6 +26,12 @@ impl Lanes {
         self.subscription(slot.place)
     }
 
+    /// A message in flight was taken and not begun: that was no attempt.
+    pub fn forget_attempt(&mut self, slot: Slot) {
+        let entry = &mut self.entries[slot.place];
+        entry.attempts = entry.attempts.saturating_sub(1);
+    }
+
     /// Puts one message whose retry is due first in its lane, and gives its subscription.
     pub fn wake_due(&mut self, now: Instant) -> Option<usize> {
         let (.., place) = self.due.first().copied().filter(|&(due, ..)| due <= now)?;
@@ -41,6 +47,11 @@ impl Lanes {
             }
         });
         self.subscription(place)
+    }
+
+    /// The subscription of a message in flight.
+    pub fn subscription_of(&self, slot: Slot) -> Option<usize> {
+        self.subscription(slot.place)
     }
 
     fn subscription(&self, place: u32) -> Option<usize> {

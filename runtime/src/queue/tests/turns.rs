@@ -28,6 +28,20 @@ fn without_order_a_channel_has_as_many_in_flight_as_there_are_workers() {
 }
 
 #[test]
+fn what_is_put_off_waits_like_a_retry_and_has_made_no_attempt() {
+    let queue = filled(retrying(2), "a1 a2 b1");
+    assert_eq!(queue.finish(take(&queue), Outcome::PutOff(Duration::from_secs(5))), Finished::PutOff);
+    assert_eq!(handle_all(&queue), "b1");
+    assert!(queue.take().is_none(), "the second worker ends too");
+    assert_eq!((counts(&queue).retrying, counts(&queue).queued), (1, 1));
+    assert_eq!(queue.wake_due(queue.next_due().unwrap()), 1);
+    let again = take(&queue);
+    assert_eq!((name(&again).as_str(), again.attempt), ("a1", 1));
+    assert!(matches!(queue.finish(again, FAILED), Finished::Retrying { .. }), "both attempts were left");
+    assert_eq!(counts(&queue).retries, 0);
+}
+
+#[test]
 fn a_retry_blocks_its_own_channel_only_and_goes_first_when_it_is_due() {
     let queue = filled(retrying(2), "a1 a2 b1");
     assert!(matches!(queue.finish(take(&queue), FAILED), Finished::Retrying { after } if after >= Duration::from_secs(5)));

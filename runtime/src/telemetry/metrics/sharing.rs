@@ -41,6 +41,12 @@ impl Collector for Groups {
                 None,
                 sum(|group| group.held),
             ),
+            (
+                "sharing_suspects",
+                "Messages that replicas have died with and that this one has not finished",
+                None,
+                sum(|group| group.suspects),
+            ),
         ];
         for (name, help, unit, value) in gauges {
             let value = i64::try_from(value).unwrap_or(i64::MAX);
