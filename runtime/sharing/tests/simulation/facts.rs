@@ -16,6 +16,8 @@ pub struct Handling {
     pub begin: u64,
     pub end: Option<u64>,
     pub is_aborted: bool,
+    /// Whether its stay has told the group that it is finished.
+    pub is_told: bool,
 }
 
 /// One message by one subscription.
@@ -91,13 +93,17 @@ impl Facts {
                 wrong = Some(format!("{key:?} is begun again by {} and counts as no replay", stays[work.stay].id));
             }
         }
+        let is_told = fact.handlings.iter().any(|earlier| earlier.is_told);
+        if is_told && !self.has_forgotten && !self.overflow {
+            wrong = Some(format!("{key:?} is begun again by {}, and the group was told that it is finished", stays[work.stay].id));
+        }
         if fact.given_up.is_some() && !is_replay {
             wrong = Some(format!("{key:?} was given up and is begun"));
         }
         if !fact.handlings.is_empty() {
             self.again += 1;
         }
-        fact.handlings.push(Handling { stay: work.stay, begin: now, end: None, is_aborted: false });
+        fact.handlings.push(Handling { stay: work.stay, begin: now, end: None, is_aborted: false, is_told: false });
         if let Some(wrong) = wrong {
             self.fail(wrong);
         }
@@ -109,6 +115,12 @@ impl Facts {
         {
             last.end = Some(now);
         }
+    }
+
+    /// The group has heard what a stay had finished at this time.
+    pub fn told(&mut self, stay: usize, time: u64) {
+        let handlings = self.facts.values_mut().flat_map(|fact| &mut fact.handlings);
+        handlings.filter(|one| one.stay == stay && one.end.is_some_and(|end| end < time)).for_each(|one| one.is_told = true);
     }
 
     pub fn aborted(&mut self, key: Key) {

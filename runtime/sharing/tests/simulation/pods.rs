@@ -419,10 +419,12 @@ impl World {
             set_text: if operation == Operation::Join { stay.set_text.clone() } else { String::new() },
             known: if stay.is_reborn { stay.group.known() } else { String::new() },
         };
+        let named: usize = report.beyond.values().map(|done| done.except.len()).sum();
+        let is_complete = named < 32 && report.beyond.len() < 8 && report.replays.from.is_none();
         self.stays[number].is_calling = true;
         let sent = self.now;
         let slowest = self.plan.slowest_call;
-        self.soon(slowest, Event::Call { stay: number, operation, call: Box::new(call), sent });
+        self.soon(slowest, Event::Call { stay: number, operation, call: Box::new(call), is_complete, sent });
     }
 
     pub fn answered(&mut self, number: usize, operation: Operation, text: Option<String>, sent: u64) -> Result<(), String> {

@@ -52,6 +52,8 @@ pub enum Event {
         stay: usize,
         operation: Operation,
         call: Box<Call>,
+        /// Whether its report tells everything.
+        is_complete: bool,
         sent: u64,
     },
     Answer {
@@ -229,7 +231,7 @@ impl World {
                 self.stays[stay].has_timer = false;
                 self.call(stay);
             }
-            Event::Call { stay, operation, call, sent } => self.called(stay, operation, &call, sent),
+            Event::Call { stay, operation, call, is_complete, sent } => self.called(stay, operation, &call, is_complete, sent),
             Event::Answer { stay, operation, text, sent } => self.answered(stay, operation, text, sent)?,
             Event::Tell { pod, change, texts } => {
                 for (id, text) in texts.iter().filter(|_| self.is_up) {
@@ -378,11 +380,14 @@ impl World {
         self.soon(slowness, Event::Subscribed(connection));
     }
 
-    fn called(&mut self, stay: usize, operation: Operation, call: &Call, sent: u64) {
+    fn called(&mut self, stay: usize, operation: Operation, call: &Call, is_complete: bool, sent: u64) {
         let mut text = None;
         if self.is_up {
             let outcome = self.script.call(i64::try_from(self.now).unwrap() + 1_000_000, &format!("run{}", self.run), call);
             trace!(self, "{} calls {} {} -> {}", call.id, call.operation, call.report, outcome.reply.replace('\n', " | "));
+            if is_complete && outcome.reply.starts_with("known") {
+                self.facts.told(stay, sent);
+            }
             if let Some(text) = outcome.published {
                 trace!(self, "marker {}", text[41..].replace('\n', " | "));
                 let marker = Marker::parse(text.as_bytes(), KEY).unwrap_or_else(|error| panic!("{error}: {text}"));
