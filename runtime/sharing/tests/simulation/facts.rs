@@ -117,10 +117,12 @@ impl Facts {
         }
     }
 
-    /// The group has heard what a stay had finished at this time.
-    pub fn told(&mut self, stay: usize, time: u64) {
+    /// The group has heard what a stay had finished at this time. A report that had too much to name counts for nothing.
+    pub fn told(&mut self, stay: usize, time: u64, is_complete: bool) {
         let handlings = self.facts.values_mut().flat_map(|fact| &mut fact.handlings);
-        handlings.filter(|one| one.stay == stay && one.end.is_some_and(|end| end < time)).for_each(|one| one.is_told = true);
+        for one in handlings.filter(|one| one.stay == stay) {
+            one.is_told = is_complete && one.end.is_some_and(|end| end < time);
+        }
     }
 
     pub fn aborted(&mut self, key: Key) {

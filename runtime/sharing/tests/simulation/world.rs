@@ -385,8 +385,8 @@ impl World {
         if self.is_up {
             let outcome = self.script.call(i64::try_from(self.now).unwrap() + 1_000_000, &format!("run{}", self.run), call);
             trace!(self, "{} calls {} {} -> {}", call.id, call.operation, call.report, outcome.reply.replace('\n', " | "));
-            if is_complete && outcome.reply.starts_with("known") {
-                self.facts.told(stay, sent);
+            if outcome.reply.starts_with("known") {
+                self.facts.told(stay, sent, is_complete);
             }
             if let Some(text) = outcome.published {
                 trace!(self, "marker {}", text[41..].replace('\n', " | "));
