@@ -10,7 +10,7 @@ cluster=$(tests/cluster/people.sh env)
 eval "$cluster"
 
 echo "Building the programs (the first time takes some minutes) and their images."
-cargo build --release --locked --quiet -p spinredis -p spin-redis-operator
+cargo build --release --locked -p spinredis -p spin-redis-operator
 tests/images.sh
 tests/redis-image.sh
 prefix=${IMAGE_PREFIX-localhost/} tag=${TAG:-dev}

@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 tests/setup.sh demo
 echo "Building spinredis (the first time takes some minutes)."
-cargo build --release --locked --quiet -p spinredis
+# The same two programs as demo-cluster.sh, so that neither builds the dependencies of the other again.
+cargo build --release --locked -p spinredis -p spin-redis-operator
 
 work=$(mktemp -d)
 started=()

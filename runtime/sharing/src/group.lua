@@ -32,7 +32,12 @@ local group = KEYS[1]
 local operation, id, channel, key, expiry = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local set, report, birth, epoch, text, known = ARGV[6], ARGV[7], ARGV[8], whole(ARGV[9]) or 0, ARGV[10], ARGV[11]
 
--- A script that fails is not undone. So the marker goes out first: who may not publish changes nothing.
+-- A script that fails is not undone. So what is written waits until the marker is out: who may not publish changes nothing. And before the
+-- marker every command is tried without an effect: who may not write tells nothing.
+redis.call('HDEL', group, '-')
+redis.call('HSET', group, '-', '-')
+redis.call('HDEL', group, '-')
+redis.call('PEXPIRE', group, math.max(60000, expiry * 20))
 local writes = {}
 local function write(...)
   table.insert(writes, { ... })
@@ -47,7 +52,9 @@ for place = 1, #fields, 2 do
   stored[fields[place]] = fields[place + 1]
 end
 if stored.birth == nil or string.match(stored.birth, '^%w+') ~= run then
-  write('DEL', group)
+  for field in pairs(stored) do
+    write('HDEL', group, field)
+  end
   stored = { birth = run .. '-' .. time[1] .. string.format('%06d', tonumber(time[2])), list = '' }
   write('HSET', group, 'birth', stored.birth, 'list', '')
 end

@@ -1,7 +1,7 @@
 //! The script that changes a group in Redis: its text, its key, and the words it takes.
 //!
 //! Rights it needs of a Redis user: the group's key and channel (both begin with [`prefix`]), and the commands `EVAL`, `EVALSHA`,
-//! `TIME`, `INFO`, `HGETALL`, `HSET`, `HDEL`, `DEL`, `PEXPIRE` and `PUBLISH`.
+//! `TIME`, `INFO`, `HGETALL`, `HSET`, `HDEL`, `PEXPIRE` and `PUBLISH`.
 
 use std::time::Duration;
 

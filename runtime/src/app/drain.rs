@@ -15,8 +15,8 @@ use crate::{
 /// more than its drain.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a last word to the group may take; without it the others miss this replica after the expiry time.
-const DEPART_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a last word to the group may take: a group that does not hear it misses this replica after the expiry time.
+const DEPART_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Waits until nothing more is received and everything that was is handled.
 pub async fn finish(mut receiving: JoinSet<()>, dispatchers: &[Arc<Dispatcher>], groups: &[Arc<Sharing>]) {
@@ -76,14 +76,17 @@ fn is_moved(message: &Message) -> bool {
 }
 
 /// Says to the groups of replicas that this one is gone, so that nobody has to miss it first.
-pub async fn depart(groups: &[Arc<Sharing>], deadline: Instant) {
-    let deadline = deadline.max(Instant::now() + DEPART_TIMEOUT);
+pub async fn depart(groups: &[Arc<Sharing>]) {
     let all = async {
         for group in groups {
             group.gone().await;
         }
     };
-    let _ = tokio::time::timeout_at(deadline, all).await;
+    if tokio::time::timeout(DEPART_TIMEOUT, all).await.is_err() {
+        tracing::warn!(
+            "the other replicas could not be told that this one is gone; they miss it after sharing.expiry, and may do a little again"
+        );
+    }
 }
 
 /// Writes the last dead letters, until `deadline` or a little longer.

@@ -63,7 +63,7 @@ pub enum LoadError {
     /// Replicas share messages and have no key to sign with.
     #[error(
         "delivery is Shared and the environment variable {GROUP_KEY_VARIABLE} is not set: give every replica of the app the same value, one that \
-         nobody can guess; the operator does so"
+         nobody can guess ({GROUP_KEY_VARIABLE}=$(openssl rand -hex 16)); the operator does so"
     )]
     NoGroupKey,
     /// Something of wasmtime that nobody expects.

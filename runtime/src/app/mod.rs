@@ -97,7 +97,7 @@ impl App {
         if let Some(what) = ended {
             drain::give_up(&dispatchers, &groups, "the process ends early");
             drain::flush(&dispatchers, Instant::now()).await;
-            drain::depart(&groups, Instant::now()).await;
+            drain::depart(&groups).await;
             return Err(ServeError::Ended(what));
         }
         tracing::info!(app = %name, "stopping: unsubscribing and finishing what is queued; a second signal gives up what is left");
@@ -118,7 +118,7 @@ impl App {
         }
         let last = async {
             drain::flush(&dispatchers, deadline).await;
-            drain::depart(&groups, deadline).await;
+            drain::depart(&groups).await;
             // Entries whose messages were handled are acknowledged; the others are read again by another pod.
             let _ = tokio::time::timeout_at(deadline, async { while redriving.join_next().await.is_some() {} }).await;
             stop_exporting.cancel();

@@ -39,6 +39,7 @@ pub async fn run(sharing: Arc<Sharing>, link: Arc<Link>) {
                 failed = Some(error);
             }
         }
+        sharing.desk().is_unanswered = failed.is_some();
         match failed {
             Some(error) => {
                 failures += 1;

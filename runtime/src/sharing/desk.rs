@@ -26,6 +26,8 @@ pub struct Desk {
     pub(super) forged: u64,
     pub(super) beats: u64,
     pub(super) failed_beats: u64,
+    /// Whether the last round of beats failed.
+    pub(super) is_unanswered: bool,
     /// When a message on the control channel that is no marker was named in the log last.
     pub(super) told_forged: Option<Instant>,
 }
@@ -62,6 +64,11 @@ impl Desk {
         }
         stay.wanted.push_back(Operation::Cut);
         self.former.push_back(stay);
+    }
+
+    /// Whether the group has never named this replica and does not answer it: there is nobody to wait for.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.is_unanswered && self.stays().all(|stay| stay.group.epoch() == 0)
     }
 
     /// Whether everything of all stays is finished.

@@ -20,13 +20,14 @@ use spinredis_sharing::{
     group::{Group, Stage},
     script::Operation,
     share::{Print, Subscriptions},
-    wire::{Marker, NoMarker},
+    wire::{Departure, Marker, NoMarker},
 };
 use tokio::sync::Notify;
 
 use super::{
     Settings,
     desk::Desk,
+    script,
     stay::{Ours, Stay},
     tenure::Tenure,
     trials::Trials,
@@ -81,11 +82,9 @@ impl Sharing {
     pub fn heard(&self, refused: Option<&str>) {
         self.is_heard.store(refused.is_none(), Ordering::Release);
         let Some(error) = refused else { return };
-        let channel = self.channel();
-        let message = format!(
-            "Redis refuses the control channel {channel} ({error}), without which replicas cannot share messages: permit it for this user \
-             (ACL SETUSER … &{channel} +subscribe), or set delivery: EachReplica"
-        );
+        let (channel, permit) = (self.channel(), script::permit(&self.settings.place.key));
+        let message =
+            format!("Redis refuses the control channel {channel} ({error}), without which replicas cannot share messages: {permit}");
         if self.state.share_missing(Some((Reason::RedisPermission, message.clone()))) {
             tracing::warn!("{message}");
         }
@@ -149,13 +148,16 @@ impl Sharing {
             }
         };
         let Some(stay) = desk.current.as_mut() else { return Vec::new() };
-        let before = stay.group.stage();
+        let (before, replayed) = (stay.group.stage(), stay.group.counts().replayed);
         if !stay.group.marker(&marker) {
             return Vec::new();
         }
         stay.behind = None;
         let (stage, epoch, members) = (stay.group.stage(), marker.epoch, marker.members.len());
         tracing::debug!(epoch, members, ?stage, departed = marker.departed.len(), "the group of replicas has changed");
+        if (before, stage) == (Stage::Member, Stage::Member) {
+            tell_change(&marker, stay.group.counts().replayed - replayed);
+        }
         match stage {
             Stage::Member => self.announce(members, self.state.share_taken(members)),
             Stage::Expelled => self.expelled(desk),
@@ -233,7 +235,7 @@ impl Sharing {
         }
         self.wake.notify_one();
         let patience = self.settings.limits.expiry * 3;
-        let left = self.until(|desk| desk.current.as_ref().is_none_or(|stay| stay.group.stage() == Stage::Left));
+        let left = self.until(|desk| desk.is_stranger() || desk.current.as_ref().is_none_or(|stay| stay.group.stage() == Stage::Left));
         if tokio::time::timeout(patience, left).await.is_err() {
             tracing::warn!(
                 "the group did not let this replica go within {patience:?}: what it is sent from now on is done by others once they miss it"
@@ -280,7 +282,7 @@ impl Sharing {
             }
         }
         self.wake.notify_one();
-        self.until(|desk| desk.current.is_none() && desk.former.is_empty()).await;
+        self.until(|desk| desk.is_stranger() || (desk.current.is_none() && desk.former.is_empty())).await;
     }
 
     /// What each stay tries after a crash, as one word.
@@ -304,5 +306,21 @@ impl Sharing {
             }
             changed.await;
         }
+    }
+}
+
+/// What a marker changes for a replica that was a member and is one, which has taken over so many messages by it.
+fn tell_change(marker: &Marker, taken_over: u64) {
+    let members = marker.members.len();
+    let dead: Vec<&str> = marker.departed.iter().filter(|one| one.how == Departure::Died).map(|one| &*one.id).collect();
+    if dead.is_empty() {
+        tracing::info!("shares the messages as one of {members}");
+    } else {
+        tracing::warn!(
+            replicas = dead.join(" "),
+            taken_over,
+            "a replica was silent for too long and is taken for dead: of what it had not finished, this one does {taken_over}; it shares the \
+             messages as one of {members} now"
+        );
     }
 }

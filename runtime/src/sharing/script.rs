@@ -19,10 +19,7 @@ pub enum ScriptError {
     #[error("the group of replicas that share messages cannot be reached: {0}")]
     Link(#[from] LinkError),
     /// A permission is missing.
-    #[error(
-        "{server} does not permit what replicas need to share messages ({error}): permit it for this user (ACL SETUSER … ~{key} &{channel} \
-         +eval +evalsha +time +info +hgetall +hset +hdel +del +pexpire +publish +subscribe), or set delivery: EachReplica"
-    )]
+    #[error("{server} does not permit what replicas need to share messages ({error}): {}", permit(key))]
     Permission {
         /// The server.
         server: String,
@@ -30,8 +27,6 @@ pub enum ScriptError {
         error: String,
         /// The group's key.
         key: String,
-        /// Its channel.
-        channel: String,
     },
     /// No answer in time.
     #[error("{server} did not answer within {patience:?}: others may take this replica for dead meanwhile")]
@@ -89,12 +84,9 @@ impl Script {
         command.arg(script).arg(1).arg(&self.place.key).arg(arguments);
         match timeout(self.patience, self.link.query(&command)).await {
             Ok(Ok(text)) => Ok(text),
-            Ok(Err(LinkError::Redis(error))) if is_permission(&error) => Err(ScriptError::Permission {
-                server: self.link.server(),
-                error: error.to_string(),
-                key: self.place.key.clone(),
-                channel: self.place.channel.clone(),
-            }),
+            Ok(Err(LinkError::Redis(error))) if is_permission(&error) => {
+                Err(ScriptError::Permission { server: self.link.server(), error: error.to_string(), key: self.place.key.clone() })
+            }
             Ok(Err(error)) => Err(error.into()),
             Err(_) => {
                 self.link.forget().await;
@@ -104,10 +96,19 @@ impl Script {
     }
 }
 
-/// Redis says it at the command, or, of a command inside the script, in the script's error.
+/// What to do about a right that is missing: all that replicas need to share messages, for the keys and channels of one app.
+pub(super) fn permit(key: &str) -> String {
+    let prefix = key.split_once(":group-").map_or(key, |(prefix, _)| prefix);
+    format!(
+        "permit it for this user with ACL SETUSER … ~{prefix}:* &{prefix}:* +subscribe +eval +evalsha +time +info +hgetall +hset +hdel +pexpire \
+         +publish; or set delivery: EachReplica, and every replica handles every message"
+    )
+}
+
+/// Redis says it at the command, or, of a command inside the script, in the script's error: "The user executing the script can't …" (7),
+/// "ACL failure in script" (8).
 fn is_permission(error: &redis::RedisError) -> bool {
+    let text = error.to_string();
     error.code() == Some("NOPERM")
-        || error
-            .detail()
-            .is_some_and(|detail| detail.contains("NOPERM") || detail.contains("No permissions") || detail.contains("ACL failure"))
+        || ["NOPERM", "No permissions", "ACL failure", "The user executing the script can't"].iter().any(|words| text.contains(words))
 }

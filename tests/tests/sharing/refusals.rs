@@ -21,7 +21,7 @@ fn replica_with(rights: &str) -> (Redis, Replicas, String) {
 #[test]
 fn a_user_with_the_rights_that_the_docs_name_can_share() {
     let rights = "resetchannels &c.* ~spinredis:tests/app:* &spinredis:tests/app:* -@all +ping +info +client|setname +subscribe +psubscribe \
-                  +unsubscribe +punsubscribe +quit +eval +evalsha +time +hgetall +hset +hdel +del +pexpire +publish";
+                  +unsubscribe +punsubscribe +quit +eval +evalsha +time +hgetall +hset +hdel +pexpire +publish";
     let (redis, mut replicas, pod) = replica_with(rights);
     replicas.get(&pod).ready();
     replicas.add(1);
@@ -33,15 +33,40 @@ fn a_user_with_the_rights_that_the_docs_name_can_share() {
 fn a_user_who_may_not_run_the_script_is_told_what_to_permit() {
     let (_redis, replicas, pod) = replica_with("allchannels -@all +@connection +@pubsub +info");
     let message = replicas.get(&pod).wait_for_reason("RedisPermission");
-    assert!(message.contains("+evalsha") && message.contains("~spinredis:tests/app:group"), "{message}");
+    assert!(message.contains("+evalsha") && message.contains("~spinredis:tests/app:*"), "{message}");
+}
+
+#[test]
+fn whichever_right_is_missing_the_status_says_so_and_nobody_owns_a_share() {
+    let rights = ["evalsha", "eval", "time", "info", "hgetall", "hset", "hdel", "pexpire", "publish"];
+    let line = |missing: &str| {
+        let granted: Vec<String> = rights.iter().filter(|right| **right != missing).map(|right| format!("+{right}")).collect();
+        format!(
+            "user without-{missing} on >secret resetchannels &c.* ~spinredis:tests/app:* &spinredis:tests/app:* -@all +ping +client|setname \
+             +subscribe +psubscribe +unsubscribe +punsubscribe {}",
+            granted.join(" ")
+        )
+    };
+    let redis = rights.iter().fold(Redis::builder(), |redis, right| redis.line(&line(right))).start();
+    for missing in rights {
+        let mut replicas = Replicas::of(&shared(trigger_as(&redis, &format!("without-{missing}")), json!({})));
+        let pod = replicas.start(1).remove(0);
+        let message = replicas.get(&pod).wait_for_reason("RedisPermission");
+        assert!(message.contains("~spinredis:tests/app:* &spinredis:tests/app:* +subscribe +eval"), "without {missing}: {message}");
+        assert_eq!(replicas.get(&pod).metric("spinredis_sharing_member", &[]), 0.0, "without {missing}");
+        let begun = std::time::Instant::now();
+        replicas.stop(&[pod]);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "it does not wait for a group that it cannot speak to");
+    }
 }
 
 #[test]
 fn a_user_who_comes_to_have_the_right_to_publish_needs_no_restart() {
-    let rights = "resetchannels &c.* ~spinredis:tests/app:* -@all +@connection +@pubsub +info +eval +evalsha +time +hgetall +hset +hdel +del +pexpire";
+    let rights =
+        "resetchannels &c.* ~spinredis:tests/app:* -@all +@connection +@pubsub +info +eval +evalsha +time +hgetall +hset +hdel +pexpire";
     let (redis, replicas, pod) = replica_with(rights);
     let message = replicas.get(&pod).wait_for_reason("RedisPermission");
-    assert!(message.contains("&spinredis:tests/app:group"), "{message}");
+    assert!(message.contains("spinredis:tests/app:group") && message.contains("&spinredis:tests/app:*"), "{message}");
     redis.command::<String>(&["ACL", "SETUSER", "anna", "&spinredis:tests/app:*"]);
     replicas.get(&pod).ready();
 }
@@ -50,7 +75,7 @@ fn a_user_who_comes_to_have_the_right_to_publish_needs_no_restart() {
 fn a_user_who_may_not_hear_the_control_channel_is_told_what_to_permit() {
     let (_redis, replicas, pod) = replica_with("resetchannels &c.* allkeys +@all");
     let message = replicas.get(&pod).wait_for_reason("RedisPermission");
-    assert!(message.contains("&spinredis:tests/app:group"), "{message}");
+    assert!(message.contains("spinredis:tests/app:group") && message.contains("&spinredis:tests/app:*"), "{message}");
 }
 
 #[test]

@@ -10,6 +10,8 @@ use crate::names::{PREPARE, SERVE};
 
 /// How much of a text that is not the runtime's own report is repeated.
 const MAX_FOREIGN_BYTES: usize = 1_000;
+/// Exit code of a process that SIGKILL ended.
+const KILLED: i32 = 137;
 
 /// Whether the pod is subscribed to everything.
 pub fn is_ready(pod: &Pod) -> bool {
@@ -180,6 +182,13 @@ fn serve(pod: &str, container: &ContainerStatus, answer: Option<&ServeStatus>) -
         );
         return Some(problem(Reason::RuntimeFailed, message));
     }
+    if ended.exit_code == KILLED {
+        let message = format!(
+            "the runtime in pod {pod} was killed (exit code {KILLED}: by the kernel for want of memory, or by hand) and is started again; kubectl \
+             logs {pod} -c {SERVE} --previous may tell more"
+        );
+        return Some(problem(Reason::RuntimeFailed, message));
+    }
     let text = ended.message.as_deref().map(last_words).filter(|text| !text.is_empty());
     let why = text.unwrap_or_else(|| format!("kubectl logs {pod} -c {SERVE} --previous may tell more"));
     Some(problem(
@@ -188,10 +197,12 @@ fn serve(pod: &str, container: &ContainerStatus, answer: Option<&ServeStatus>) -
     ))
 }
 
-/// The last line of a log, or of it what a person reads.
+/// The last line of a log that no component printed, or of it what a person reads: what components print may be anybody's data.
 fn last_words(text: &str) -> String {
-    let last = text.trim().lines().last().unwrap_or_default();
-    let line = serde_json::from_str::<Value>(last).ok();
+    let parse = |line: &str| serde_json::from_str::<Value>(line).ok();
+    let is_of_guest = |line: &&str| parse(line).is_some_and(|line| line["target"] == "guest");
+    let last = text.trim().lines().rev().find(|line| !is_of_guest(line)).unwrap_or_default();
+    let line = parse(last);
     let field = |name: &str| line.as_ref().and_then(|line| line.pointer(name)).and_then(Value::as_str).map(str::to_owned);
     shorten(&field("/message").or_else(|| field("/fields/message")).unwrap_or_else(|| last.to_owned()), MAX_FOREIGN_BYTES)
 }

@@ -259,7 +259,10 @@ fn sets_are_told_while_members_have_different_ones() {
 #[test]
 fn the_rights_that_are_documented_are_enough_and_each_is_needed() {
     let mut server = Server::start();
-    let rights = ["eval", "evalsha", "time", "info", "hgetall", "hset", "hdel", "del", "pexpire", "publish"];
+    let mut listener = server.subscriber();
+    let mut markers = Markers::of(&mut listener, &server.place.clone());
+    let published = |markers: &mut Markers<'_>| std::iter::from_fn(|| markers.now()).count() > 0;
+    let rights = ["eval", "evalsha", "time", "info", "hgetall", "hset", "hdel", "pexpire", "publish"];
     let (a, mut b) = (Replica::new("a", "c"), Replica::new("b", "c"));
     for without in [None].into_iter().chain(rights.iter().map(Some)) {
         server.run(&["FLUSHALL"]);
@@ -287,6 +290,10 @@ fn the_rights_that_are_documented_are_enough_and_each_is_needed() {
         };
         let result = all();
         assert_eq!(result.is_ok(), without.is_none(), "without {without:?}: {result:?}");
+        // Nothing was told that was not written, and nothing written that was not told.
+        let kept: u64 = redis::cmd("HLEN").arg(&server.place.key).query(&mut server.connection).unwrap();
+        let runs = without.is_none_or(|right| *right == "evalsha");
+        assert_eq!((kept > 0, published(&mut markers)), (runs, runs), "without {without:?}");
     }
 }
 

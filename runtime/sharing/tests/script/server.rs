@@ -133,6 +133,14 @@ impl<'a> Markers<'a> {
         self.subscription.get_message().expect("a marker within ten seconds").get_payload().unwrap()
     }
 
+    /// One that is there already, or comes within a moment.
+    pub fn now(&mut self) -> Option<Vec<u8>> {
+        self.subscription.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let text = self.subscription.get_message().ok().map(|message| message.get_payload_bytes().to_vec());
+        self.subscription.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        text
+    }
+
     pub fn next(&mut self) -> Marker {
         let text = self.text();
         Marker::parse(&text, &self.place.signing_key).unwrap()
