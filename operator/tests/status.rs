@@ -339,6 +339,17 @@ fn a_running_unready_pod_that_does_not_answer_is_said_to_be_silent() {
 }
 
 #[test]
+fn nothing_that_a_component_printed_is_quoted_and_a_killed_runtime_is_said_to_be_killed() {
+    let log = "{\"level\":\"ERROR\",\"message\":\"no port\"}\n{\"message\":\"Got message: secret\",\"target\":\"guest\"}\n";
+    let (_, _, message) = of_pod(pod(NEW, prepared(), failed(log, "Error")));
+    assert!(message.ends_with("ended with exit code 1 and is started again: no port"), "{message}");
+    let mut killed = failed(log, "Error");
+    killed["lastState"]["terminated"]["exitCode"] = json!(137);
+    let (_, _, message) = of_pod(pod(NEW, prepared(), killed));
+    assert!(message.contains("was killed (exit code 137") && !message.contains("no port"), "{message}");
+}
+
+#[test]
 fn a_runtime_that_keeps_ending_is_quoted_with_the_message_of_its_last_log_line() {
     let log = "{\"level\":\"INFO\",\"message\":\"starting\"}\n{\"level\":\"ERROR\",\"message\":\"the components were compiled by another version\"}\n";
     let (_, reason, message) = of_pod(pod(NEW, prepared(), failed(log, "Error")));
