@@ -34,10 +34,13 @@ local set, report, birth, epoch, text, known = ARGV[6], ARGV[7], ARGV[8], whole(
 
 -- A script that fails is not undone. So what is written waits until the marker is out: who may not publish changes nothing. And before the
 -- marker every command is tried without an effect: who may not write tells nothing.
-redis.call('HDEL', group, '-')
+-- HSET is the first: a server without memory refuses it only before anything else was written. What is left when one is refused expires.
 redis.call('HSET', group, '-', '-')
+local kept = redis.pcall('PEXPIRE', group, math.max(60000, expiry * 20))
 redis.call('HDEL', group, '-')
-redis.call('PEXPIRE', group, math.max(60000, expiry * 20))
+if type(kept) == 'table' and kept.err then
+  return kept
+end
 local writes = {}
 local function write(...)
   table.insert(writes, { ... })

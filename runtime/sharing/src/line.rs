@@ -107,7 +107,12 @@ impl Line {
     /// Everything that is owned is finished up to this position.
     pub fn finished(&mut self) -> u64 {
         self.forget_finished();
-        self.owned.front().and_then(Bundle::first_unfinished).map_or(self.seen, |position| position - 1)
+        self.finished_so_far()
+    }
+
+    fn finished_so_far(&self) -> u64 {
+        // Bits are set meanwhile, so the first bundle may have become finished since it was looked at.
+        self.owned.iter().find_map(Bundle::first_unfinished).map_or(self.seen, |position| position - 1)
     }
 
     /// How far they are finished with no more than `most` exceptions.
@@ -160,6 +165,16 @@ mod tests {
         assert_eq!(line.done(3), Done { up_to: 500, except: vec![2] });
         late.pop().unwrap().1.set();
         assert_eq!((line.finished(), line.unfinished(), line.is_finished()), (500, 0, true));
+        // A full bundle that ends between the two looks of `finished`: here by leaving out the first.
+        let bundle = Bundle {
+            marks: Arc::new(Marks { finished: AtomicU64::new(u64::MAX), members: members.clone(), class: 1 }),
+            positions: (1..=64).collect(),
+        };
+        let open =
+            Bundle { marks: Arc::new(Marks { finished: AtomicU64::new(0), members: members.clone(), class: 1 }), positions: vec![70] };
+        let mut two = Line { seen: 99, owned: [bundle, open].into() };
+        assert_eq!(two.finished_so_far(), 69);
+        assert_eq!((two.finished(), two.owned.len()), (69, 1));
         let position = line.receive();
         let mark = line.own(&members, 1);
         assert_eq!((position, line.finished()), (501, 500));

@@ -86,9 +86,9 @@ impl Trials {
         self.changes
     }
 
-    /// What is to be told of a stay: the places of all in hand, as one word.
-    pub fn text(&self, stay: &Id) -> String {
-        places_text(&self.in_hand.keys().filter(|(id, _)| id == stay).map(|(_, place)| *place).collect())
+    /// What each stay is to tell: the places of all in hand, as one word. Those of other stays too, since they die together.
+    pub fn text(&self) -> String {
+        places_text(&self.in_hand.keys().map(|(_, place)| *place).collect())
     }
 }
 
@@ -149,9 +149,10 @@ mod tests {
         trials.begin(&stay, one);
         trials.begin(&stay, one);
         trials.end(&stay, one);
-        assert_eq!((trials.text(&stay).as_str(), trials.text(&"b".into()).as_str(), trials.changes()), ("1.1.7", "-", 3));
+        trials.begin(&"b".into(), trial(9, Company::Any));
+        assert_eq!((trials.text().as_str(), trials.changes()), ("1.1.7,1.1.9", 4));
         trials.end(&stay, one);
-        assert_eq!(trials.text(&stay), "-");
+        assert_eq!(trials.text(), "1.1.9");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
     dead_letters::entry::REASON_DRAIN,
     dispatch::Dispatcher,
     queue::{Message, Source},
-    sharing::Sharing,
+    sharing::{Sharing, tenure::Tenure},
 };
 
 /// How long the last dead letters may take to be written once the time to drain is up. The operator gives a pod ten seconds
@@ -16,7 +16,7 @@ use crate::{
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a last word to the group may take: a group that does not hear it misses this replica after the expiry time.
-const DEPART_TIMEOUT: Duration = Duration::from_secs(5);
+const DEPART_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Waits until nothing more is received and everything that was is handled.
 pub async fn finish(mut receiving: JoinSet<()>, dispatchers: &[Arc<Dispatcher>], groups: &[Arc<Sharing>]) {
@@ -36,9 +36,7 @@ pub async fn finish(mut receiving: JoinSet<()>, dispatchers: &[Arc<Dispatcher>],
 /// Counts and names what is left, and leaves a dead letter of each message where the app wants them. Returns how many that
 /// were.
 pub fn give_up(dispatchers: &[Arc<Dispatcher>], groups: &[Arc<Sharing>], why: &str) -> usize {
-    for group in groups {
-        group.give_up();
-    }
+    let tenures: Vec<Tenure> = groups.iter().flat_map(|group| group.give_up()).collect();
     let mut abandoned = 0;
     for dispatcher in dispatchers {
         let (moved, left): (Vec<_>, Vec<_>) = dispatcher.queue.abandon().into_iter().partition(|(message, _)| is_moved(message));
@@ -61,7 +59,7 @@ pub fn give_up(dispatchers: &[Arc<Dispatcher>], groups: &[Arc<Sharing>], why: &s
             dispatcher.bury(message, *attempts, REASON_DRAIN, format!("not handled: {why}"));
         });
     }
-    groups.iter().for_each(|group| group.revoke());
+    tenures.iter().for_each(|tenure| tenure.lease.revoke());
     abandoned
 }
 

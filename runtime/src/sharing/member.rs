@@ -251,8 +251,8 @@ impl Sharing {
     }
 
     /// The time to finish is up: others do what is left of what they have as well, and the rest is handed out, to be counted and kept
-    /// by whoever gives up the queues after this.
-    pub fn give_up(&self) {
+    /// by whoever gives up the queues after this. Then nothing more is to be begun, so the right to do that is to be revoked of these.
+    pub fn give_up(&self) -> Vec<Tenure> {
         let mut desk = self.desk();
         let own: Vec<Id> = desk.stays().map(|stay| stay.group.id().clone()).collect();
         let members = desk.stays().flat_map(|stay| stay.group.records()).filter(|record| record.is_member && !own.contains(&record.id));
@@ -268,8 +268,10 @@ impl Sharing {
             ready.extend(stay.take_ready());
         }
         (self.deliver)(ready);
+        let tenures = desk.stays().map(|stay| stay.group.holder().clone()).collect();
         drop(desk);
         self.wake.notify_one();
+        tenures
     }
 
     /// Waits until the group knows that this replica is gone.
@@ -285,15 +287,11 @@ impl Sharing {
         self.until(|desk| desk.is_stranger() || (desk.current.is_none() && desk.former.is_empty())).await;
     }
 
-    /// What each stay tries after a crash, as one word.
+    /// What the group is to be told of what is tried after a crash: each stay, with the same word.
     pub(super) fn tried(&self) -> Vec<(Id, String)> {
         let ids: Vec<Id> = self.desk().stays().map(|stay| stay.group.id().clone()).collect();
-        ids.into_iter().map(|id| (id.clone(), self.trials.text(&id))).collect()
-    }
-
-    /// The time to finish is up and what is left was counted: nothing more is begun.
-    pub fn revoke(&self) {
-        self.desk().stays().for_each(|stay| stay.group.holder().lease.revoke());
+        let text = self.trials.text();
+        ids.into_iter().map(|id| (id, text.clone())).collect()
     }
 
     async fn until(&self, is: impl Fn(&Desk) -> bool) {

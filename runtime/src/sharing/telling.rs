@@ -47,6 +47,7 @@ pub async fn run(sharing: Arc<Sharing>, link: Arc<Link>) {
                 "no answer".to_owned()
             }
         };
+        sharing.trials.unheard();
         failures += 1;
         if failures == 3 && untold.is_awaited {
             tracing::warn!("messages that replicas have died with wait until the group can be told of them: {error}");

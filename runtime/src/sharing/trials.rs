@@ -9,17 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spinredis_sharing::{
-    Id,
-    trial::{self, Trial},
+use spinredis_sharing::trial::{self, Trial};
+use tokio::{
+    sync::Notify,
+    time::{sleep_until, timeout},
 };
-use tokio::{sync::Notify, time::sleep_until};
 
 use super::tenure::Tenure;
 
 /// So long a message waits to be tried without company. What brings a process down does so at once as a rule, and after this time
 /// what is left of a long queue is tried side by side, so that a crash does not cost more than that.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// So long a worker waits until the group has heard of its message.
+const LONGEST_TELLING: Duration = Duration::from_millis(500);
 
 /// What this replica has in hand of such messages, in all its stays in the group.
 #[derive(Default)]
@@ -41,6 +43,8 @@ struct State {
     awaited: u64,
     /// Whether somebody waits for a turn.
     is_awaited: bool,
+    /// Whether the group did not hear what it was told last.
+    is_mute: bool,
 }
 
 /// Changes that the group has not heard of.
@@ -69,10 +73,11 @@ impl Drop for Turn {
 
 impl Tenure {
     /// Waits until a message that came into its queue at this time may be taken in hand and the group has heard of it. `None` when another
-    /// one waits already: a worker that waits handles nothing else.
+    /// one waits already, or the group does not hear: a worker that waits handles nothing else.
     pub async fn turn(&self, trial: Trial, since: Instant) -> Option<Turn> {
         let (turn, change) = self.take_turn(trial, since + PATIENCE).await?;
-        self.trials.until(|state| (state.told >= change).then_some(())).await;
+        let told = self.trials.until(|state| (state.told >= change).then_some(()));
+        timeout(LONGEST_TELLING, told).await.ok()?;
         Some(turn)
     }
 
@@ -92,7 +97,7 @@ impl Tenure {
     /// What can be taken now, or the right to wait for it; `None` when somebody waits already.
     fn now_or_waiting<T>(&self, take: &mut impl FnMut(&mut State) -> Option<T>) -> Option<Result<T, Waiting<'_>>> {
         let mut state = self.trials.state();
-        if state.is_awaited {
+        if state.is_awaited || state.is_mute {
             return None;
         }
         if let Some(taken) = take(&mut state) {
@@ -162,15 +167,22 @@ impl Trials {
         (change > state.told).then(|| Untold { change, is_awaited: state.awaited > state.told })
     }
 
-    /// What a stay has in hand, as one word.
-    pub fn text(&self, stay: &Id) -> String {
-        self.state().trials.text(stay)
+    /// What each stay is to tell, as one word.
+    pub fn text(&self) -> String {
+        self.state().trials.text()
     }
 
     /// The group has heard of everything up to this change.
     pub fn told(&self, change: u64) {
-        self.state().told = change;
+        let mut state = self.state();
+        (state.told, state.is_mute) = (change, false);
+        drop(state);
         self.changed.notify_waiters();
+    }
+
+    /// The group did not hear: nothing is tried until it does.
+    pub fn unheard(&self) {
+        self.state().is_mute = true;
     }
 
     /// The group may have forgotten what it was told.
@@ -204,7 +216,7 @@ mod tests {
             let since = Instant::now() + Duration::from_secs(3600);
             tokio::spawn(async move { tenure.turn(trial(position, Company::NoneAtFirst), since).await })
         };
-        let told = || (tenure.trials.text(&"a".into()), tenure.trials.untold());
+        let told = || (tenure.trials.text(), tenure.trials.untold());
         let first = begin(1);
         tokio::task::yield_now().await;
         let (text, untold) = told();
@@ -231,7 +243,18 @@ mod tests {
         let long_ago = Instant::now().checked_sub(PATIENCE).unwrap();
         let one = tenure.take_turn(trial(1, Company::NoneAtFirst), long_ago).await.unwrap();
         let other = tenure.take_turn(trial(2, Company::NoneAtFirst), long_ago).await.unwrap();
-        assert_eq!(tenure.trials.text(&"a".into()), "1.1.1,1.1.2");
+        assert_eq!(tenure.trials.text(), "1.1.1,1.1.2");
         drop((one, other));
+    }
+
+    #[tokio::test]
+    async fn a_group_that_does_not_hear_holds_no_worker() {
+        let tenure = tenure();
+        assert!(tenure.turn(trial(1, Company::Any), Instant::now()).await.is_none(), "it is not told within the time");
+        assert_eq!(tenure.trials.text(), "-");
+        tenure.trials.unheard();
+        assert!(tenure.take_turn(trial(2, Company::Any), Instant::now()).await.is_none());
+        tenure.trials.told(tenure.trials.untold().unwrap().change);
+        assert!(tenure.take_turn(trial(2, Company::Any), Instant::now()).await.is_some());
     }
 }

@@ -184,8 +184,8 @@ fn serve(pod: &str, container: &ContainerStatus, answer: Option<&ServeStatus>) -
     }
     if ended.exit_code == KILLED {
         let message = format!(
-            "the runtime in pod {pod} was killed (exit code {KILLED}: by the kernel for want of memory, or by hand) and is started again; kubectl \
-             logs {pod} -c {SERVE} --previous may tell more"
+            "the runtime in pod {pod} was killed (exit code {KILLED}: for want of memory, by hand, or since it did not answer its liveness probe or \
+             did not end in time) and is started again; kubectl logs {pod} -c {SERVE} --previous may tell more"
         );
         return Some(problem(Reason::RuntimeFailed, message));
     }
@@ -199,10 +199,10 @@ fn serve(pod: &str, container: &ContainerStatus, answer: Option<&ServeStatus>) -
 
 /// The last line of a log that no component printed, or of it what a person reads: what components print may be anybody's data.
 fn last_words(text: &str) -> String {
-    let parse = |line: &str| serde_json::from_str::<Value>(line).ok();
-    let is_of_guest = |line: &&str| parse(line).is_some_and(|line| line["target"] == "guest");
-    let last = text.trim().lines().rev().find(|line| !is_of_guest(line)).unwrap_or_default();
-    let line = parse(last);
+    let entries: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    // The first line of a log that was cut may be a part of what a component printed, so it counts only where no line is an entry.
+    let last = if entries.is_empty() { text.trim().lines().last().unwrap_or_default() } else { "" };
+    let line = entries.into_iter().rev().find(|entry| entry["target"] != "guest");
     let field = |name: &str| line.as_ref().and_then(|line| line.pointer(name)).and_then(Value::as_str).map(str::to_owned);
     shorten(&field("/message").or_else(|| field("/fields/message")).unwrap_or_else(|| last.to_owned()), MAX_FOREIGN_BYTES)
 }

@@ -239,6 +239,19 @@ fn what_strangers_write_is_dropped_and_what_they_publish_is_no_marker() {
 }
 
 #[test]
+fn a_server_without_memory_refuses_the_script_as_it_refuses_every_write() {
+    let mut server = Server::start();
+    let a = Replica::new("a", "c");
+    server.call(&a, Operation::Join);
+    server.run(&["CONFIG", "SET", "maxmemory", "1"]);
+    let place = server.place.clone();
+    let error = evaluate(&mut server.connection, &place, &a.arguments(&place, EXPIRY, Operation::Beat, "")).unwrap_err();
+    assert!(error.to_string().contains("memory"), "{error}");
+    server.run(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(server.call(&a, Operation::Beat).standing, Standing::Known);
+}
+
+#[test]
 fn sets_are_told_while_members_have_different_ones() {
     let mut server = Server::start();
     let (old, new) = (Replica::new("old", "c"), Replica::new("new", "d"));
@@ -291,9 +304,10 @@ fn the_rights_that_are_documented_are_enough_and_each_is_needed() {
         let result = all();
         assert_eq!(result.is_ok(), without.is_none(), "without {without:?}: {result:?}");
         // Nothing was told that was not written, and nothing written that was not told.
-        let kept: u64 = redis::cmd("HLEN").arg(&server.place.key).query(&mut server.connection).unwrap();
+        let lives: i64 = redis::cmd("PTTL").arg(&server.place.key).query(&mut server.connection).unwrap();
         let runs = without.is_none_or(|right| *right == "evalsha");
-        assert_eq!((kept > 0, published(&mut markers)), (runs, runs), "without {without:?}");
+        assert_eq!((server.hash_has("birth"), published(&mut markers)), (runs, runs), "without {without:?}");
+        assert!(lives != -1, "without {without:?} something is left for ever");
     }
 }
 

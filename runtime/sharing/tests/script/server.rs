@@ -59,6 +59,11 @@ impl Server {
         redis::cmd(arguments[0]).arg(&arguments[1..]).query(&mut self.connection).unwrap()
     }
 
+    pub fn hash_has(&mut self, field: &str) -> bool {
+        let key = self.place.key.clone();
+        redis::cmd("HEXISTS").arg(key).arg(field).query(&mut self.connection).unwrap()
+    }
+
     pub fn get_all(&mut self, arguments: &[&str]) -> Vec<String> {
         redis::cmd(arguments[0]).arg(&arguments[1..]).query(&mut self.connection).unwrap()
     }

@@ -334,7 +334,7 @@ impl World {
         }
         pod.is_telling = true;
         let stays = pod.stays.iter().map(|stay| &self.stays[*stay]).filter(|stay| !stay.is_over);
-        let texts = stays.map(|stay| (stay.id.clone(), pod.trials.text(&stay.id))).collect();
+        let texts = stays.map(|stay| (stay.id.clone(), pod.trials.text())).collect();
         let (change, slowest) = (pod.trials.changes(), self.plan.slowest_call);
         self.soon(slowest, Event::Tell { pod: number, change, texts });
     }
