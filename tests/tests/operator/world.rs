@@ -205,7 +205,8 @@ impl World {
             // The manifest of an earlier generation goes when the pods of it have gone.
             let children = self.children(namespace, name).await;
             let kinds: Vec<_> = children.iter().map(|child| child.metadata.name.clone().unwrap_or_default()).collect();
-            if children.len() == 2 { Ok(app) } else { Err(format!("children {kinds:?}")) }
+            let budgets = usize::from(status["delivery"] == "Shared" && app.data["spec"]["replicas"].as_i64() > Some(1));
+            if children.len() == 2 + budgets { Ok(app) } else { Err(format!("children {kinds:?}")) }
         })
         .await;
         let children = self.children(namespace, name).await;

@@ -6,7 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
+use wasmparser::{BinaryReader, Parser, Payload};
 use wit_component::ComponentEncoder;
+use wit_parser::{
+    Resolve,
+    decoding::{decode, decode_world},
+};
 
 /// Why no component can be made of a core module.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -16,12 +21,59 @@ pub struct AdaptError(String);
 /// The component of a core module; `as_program` when its entry is `_start`.
 pub fn to_component(module: &[u8], as_program: bool) -> Result<Vec<u8>, AdaptError> {
     let adapter = if as_program { WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER } else { WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER };
-    let encode =
-        || ComponentEncoder::default().module(module)?.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter)?.validate(true).encode();
+    let encode = || match has_packages_in_a_circle(module) {
+        true => None,
+        false => Some(adapted(module, adapter)),
+    };
     // The library believes the section that describes the module's type and panics when that contradicts itself (seen with 0.254).
     // Nothing of it is used afterwards.
     match catch_unwind(AssertUnwindSafe(encode)) {
-        Ok(made) => made.map_err(|error| AdaptError(super::one_line(&format!("{error:#}")))),
+        Ok(Some(made)) => made.map_err(|error| AdaptError(super::one_line(&error))),
+        Ok(None) => Err(AdaptError("packages that its type is described with need each other in a circle".to_owned())),
         Err(_) => Err(AdaptError("the description of its type contradicts itself".to_owned())),
+    }
+}
+
+fn adapted(module: &[u8], adapter: &[u8]) -> Result<Vec<u8>, String> {
+    let encoder =
+        ComponentEncoder::default().module(module).and_then(|encoder| encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter));
+    encoder.and_then(|encoder| encoder.validate(true).encode()).map_err(|error| format!("{error:#}"))
+}
+
+/// Whether a section that describes the module's type has packages that need each other in a circle: the library follows that without an end
+/// (seen with 0.254), which a process does not survive.
+fn has_packages_in_a_circle(module: &[u8]) -> bool {
+    let sections = Parser::new(0).parse_all(module).map_while(Result::ok).filter_map(|payload| match payload {
+        Payload::CustomSection(section) if section.name().starts_with("component-type") => Some(section.data()),
+        _ => None,
+    });
+    sections.filter_map(packages).any(|resolve| is_in_a_circle(&resolve))
+}
+
+/// What one such section describes; what does not read is told by the library.
+fn packages(section: &[u8]) -> Option<Resolve> {
+    // The older of its two forms has a head: 3, an encoding, and the name of a world.
+    let wit = match section {
+        [3, ..] => {
+            let mut reader = BinaryReader::new(section, 0);
+            reader.read_u8().and_then(|_| reader.read_u8()).ok()?;
+            reader.read_string().ok()?;
+            &section[reader.original_position()..]
+        }
+        _ => return decode_world(section).ok().map(|(resolve, _)| resolve),
+    };
+    decode(wit).ok().map(|decoded| decoded.resolve().clone())
+}
+
+fn is_in_a_circle(resolve: &Resolve) -> bool {
+    let mut left: Vec<_> = resolve.packages.iter().map(|(package, _)| package).collect();
+    // Those that need nothing that is left go, again and again.
+    loop {
+        let (needing, free): (Vec<_>, Vec<_>) =
+            left.iter().copied().partition(|package| resolve.package_direct_deps(*package).any(|other| left.contains(&other)));
+        if needing.is_empty() || free.is_empty() {
+            return !needing.is_empty();
+        }
+        left = needing;
     }
 }
