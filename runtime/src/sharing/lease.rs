@@ -11,6 +11,8 @@ use std::{
 
 use tokio::sync::Notify;
 
+use super::until::until;
+
 /// The lease of one stay in the group.
 pub struct Lease {
     since: Instant,
@@ -67,16 +69,7 @@ impl Lease {
     }
 
     async fn until(&self, is: impl Fn() -> bool) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            // Before the look, so that a change after it is not missed.
-            changed.as_mut().enable();
-            if is() {
-                return;
-            }
-            changed.await;
-        }
+        until(&self.changed, || is().then_some(())).await;
     }
 }
 

@@ -31,6 +31,7 @@ use super::{
     stay::{Ours, Stay},
     tenure::Tenure,
     trials::Trials,
+    until::until,
 };
 use crate::redis::state::SubscriptionState;
 
@@ -295,15 +296,7 @@ impl Sharing {
     }
 
     async fn until(&self, is: impl Fn(&Desk) -> bool) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if is(&self.desk()) {
-                return;
-            }
-            changed.await;
-        }
+        until(&self.changed, || is(&self.desk()).then_some(())).await;
     }
 }
 

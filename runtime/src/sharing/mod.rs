@@ -13,6 +13,7 @@
 //! | tells the group in Redis that we live, and hears of the others | [`beats`] |
 //! | tells the group what is tried after a crash | `telling` |
 //! | calls the script | `script` |
+//! | waits for a change | `until` |
 //! | what metrics and `spinredis status` show | [`report`] |
 //!
 //! The receiver brings what Redis sends, in its order; beats come from the control thread. Both meet under one lock, and under
@@ -30,6 +31,7 @@ pub mod stay;
 mod telling;
 pub mod tenure;
 pub mod trials;
+mod until;
 
 pub use desk::Desk;
 pub use member::Sharing;

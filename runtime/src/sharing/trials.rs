@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 
-use super::tenure::Tenure;
+use super::{tenure::Tenure, until::until};
 
 /// So long a message waits to be tried without company. What brings a process down does so at once as a rule, and after this time
 /// what is left of a long queue is tried side by side, so that a crash does not cost more than that.
@@ -148,16 +148,7 @@ impl Trials {
     }
 
     async fn until<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> T {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            // Before the look, so that a change after it is not missed.
-            changed.as_mut().enable();
-            if let Some(found) = look(&mut self.state()) {
-                return found;
-            }
-            changed.await;
-        }
+        until(&self.changed, || look(&mut self.state())).await
     }
 
     /// What the group has not heard of yet.

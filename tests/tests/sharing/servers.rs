@@ -77,15 +77,21 @@ fn an_app_on_two_servers_shares_the_messages_of_each() {
     replicas.accounts(4_000).assert_exact();
 }
 
-#[test]
-fn after_a_failover_all_share_what_the_new_server_delivers() {
-    let (mut first, second) = (Redis::start(), Redis::start());
+/// A server, one that follows it, a proxy before the first, and three replicas behind it that have handled a thousand messages.
+fn with_a_follower() -> (Redis, Redis, Proxy, Replicas) {
+    let (first, second) = (Redis::start(), Redis::start());
     follow(&second, &first);
     let proxy = Proxy::before(first.port());
     let mut replicas = Replicas::of(&shared(proxy.trigger(), json!({"concurrency": 8})));
     replicas.add(3);
     publish(&first, 0, 1_000);
     replicas.accounts(1_000).assert_exact();
+    (first, second, proxy, replicas)
+}
+
+#[test]
+fn after_a_failover_all_share_what_the_new_server_delivers() {
+    let (mut first, second, proxy, replicas) = with_a_follower();
     // The first server dies.
     proxy.lead_to(second.port());
     first.kill();
@@ -109,13 +115,7 @@ fn after_a_failover_all_share_what_the_new_server_delivers() {
 
 #[test]
 fn a_connection_that_stays_with_a_server_that_is_no_leader_any_more_costs_nothing() {
-    let (first, second) = (Redis::start(), Redis::start());
-    follow(&second, &first);
-    let proxy = Proxy::before(first.port());
-    let mut replicas = Replicas::of(&shared(proxy.trigger(), json!({"concurrency": 8})));
-    replicas.add(3);
-    publish(&first, 0, 1_000);
-    replicas.accounts(1_000).assert_exact();
+    let (first, second, proxy, replicas) = with_a_follower();
     // Only what the replicas ask the group goes to the new leader; what is published there reaches the old one's subscribers too.
     proxy.lead_to(second.port());
     second.command::<String>(&["REPLICAOF", "NO", "ONE"]);
