@@ -23,7 +23,7 @@ pub(super) enum Address {
 
 /// Reads an address, or says why it cannot be used.
 pub(super) fn read(app: &App, text: &Text, refusals: &mut Vec<Refusal>) -> Option<Address> {
-    let mut refuse = |message: String| refusals.push(Refusal { line: text.line, message });
+    let mut refuse = |message: String| refusals.push(Refusal::new(text.line, message));
     let mut address = text.value.clone();
     let mut template = None;
     if is_template(&text.value) {

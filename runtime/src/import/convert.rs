@@ -74,7 +74,7 @@ pub(super) fn apps(app: &App, refusals: &mut Vec<Refusal>, options: &Options) ->
     };
     let subscriptions: Vec<Subscription> = app.triggers.iter().filter_map(subscription).collect();
     if app.triggers.is_empty() && refusals.is_empty() {
-        refusals.push(Refusal { line: 1, message: "no trigger here is a Redis trigger: there is nothing to import".to_owned() });
+        refusals.push(Refusal::new(1, "no trigger here is a Redis trigger: there is nothing to import"));
     }
     let mut servers: Vec<Address> = Vec::new();
     for subscription in &subscriptions {
@@ -109,7 +109,7 @@ fn app_name(name: &Text, refusals: &mut Vec<Refusal>) -> Option<String> {
             "the app's name `{}` must become at most {MAX_APP} lower-case letters, digits and dashes: give it such a name",
             name.value
         );
-        refusals.push(Refusal { line: name.line, message });
+        refusals.push(Refusal::new(name.line, message));
     }
     label
 }
@@ -129,7 +129,7 @@ fn component_ids(app: &App, refusals: &mut Vec<Refusal>) -> Vec<Option<String>> 
                 .map(|(_, other)| format!("the components `{other}` and `{id}` would both be called {label}: give one another id")),
         };
         taken.extend(label.clone().map(|label| (label, id)));
-        refusals.extend(message.map(|message| Refusal { line, message }));
+        refusals.extend(message.map(|message| Refusal::new(line, message)));
         ids.push(label);
     }
     ids
@@ -143,7 +143,7 @@ fn address_of(app: &App, trigger: &Trigger, refusals: &mut Vec<Refusal>) -> Opti
                 "the trigger of component {} has no address, and the app has none for all: write `address = \"redis://HOST:6379\"`",
                 trigger.component.value
             );
-            refusals.push(Refusal { line: trigger.line, message });
+            refusals.push(Refusal::new(trigger.line, message));
             None
         }
     }
@@ -163,7 +163,7 @@ fn channel_of(app: &App, trigger: &Trigger, refusals: &mut Vec<Refusal>) -> Opti
             format!("the channel `{}` has a variable without a default, and channels are fixed here: write the channel's name", text.value)
         }
     };
-    refusals.push(Refusal { line: text.line, message });
+    refusals.push(Refusal::new(text.line, message));
     None
 }
 
@@ -171,7 +171,7 @@ fn component_of(app: &App, trigger: &Trigger, refusals: &mut Vec<Refusal>) -> Op
     let Text { value: id, line } = &trigger.component;
     // A component that could not be read has its own refusal.
     if !app.components.iter().any(|component| component.id.value == *id) && !app.unread.contains(id) {
-        refusals.push(Refusal { line: *line, message: format!("the trigger calls component `{id}`, which is not in this file") });
+        refusals.push(Refusal::new(*line, format!("the trigger calls component `{id}`, which is not in this file")));
         return None;
     }
     Some(id.clone())
@@ -180,7 +180,7 @@ fn component_of(app: &App, trigger: &Trigger, refusals: &mut Vec<Refusal>) -> Op
 /// Refuses names and templates that the API would not take.
 fn variables_and_stores(app: &App, refusals: &mut Vec<Refusal>) {
     let known: BTreeSet<&str> = app.variables.iter().map(|variable| variable.name.value.as_str()).collect();
-    let mut refuse = |line: usize, message: String| refusals.push(Refusal { line, message });
+    let mut refuse = |line: usize, message: String| refusals.push(Refusal::new(line, message));
     for name in app.variables.iter().map(|variable| &variable.name).filter(|name| !names::is_variable(&name.value)) {
         refuse(name.line, format!("variable `{}`: names are lower_snake_case with at most 64 letters: rename it", name.value));
     }

@@ -40,8 +40,15 @@ const STACK: usize = 256 << 20;
 pub struct Refusal {
     /// Line in the manifest, counted from 1.
     pub line: usize,
-    /// What it is and what to do about it.
+    /// What it is and what to do about it, on one line.
     pub message: String,
+}
+
+impl Refusal {
+    /// The message may repeat what the manifest says; what a terminal could obey becomes blanks.
+    fn new(line: usize, message: impl AsRef<str>) -> Self {
+        Self { line, message: write::in_one_line(message.as_ref()) }
+    }
 }
 
 /// What the person asked for beside the manifest.
@@ -65,7 +72,7 @@ pub struct Imported {
 /// The SpinRedisApps that do what a Spin app does: one for each Redis server that its triggers name, since an app has one.
 /// `file` is what comments call the manifest.
 pub fn import(file: &str, text: &str, options: &Options) -> Result<Vec<Imported>, Vec<Refusal>> {
-    let refused = |message: String| Err(vec![Refusal { line: 1, message }]);
+    let refused = |message: String| Err(vec![Refusal::new(1, message)]);
     if text.len() > MAX_BYTES {
         return refused(format!("this is larger than {} KiB, which no Spin manifest is", MAX_BYTES >> 10));
     }
@@ -96,7 +103,7 @@ fn read_and_convert(file: &str, text: &str, options: &Options) -> Result<Vec<Imp
 /// Refuses an app that the API server would refuse: what no line of the manifest is to blame for, such as too many of
 /// something.
 fn checked(app: Imported) -> Result<Imported, Vec<Refusal>> {
-    let refusal = |sentence: String| Refusal { line: 1, message: format!("app {} would not be taken by Kubernetes: {sentence}", app.name) };
+    let refusal = |sentence: String| Refusal::new(1, format!("app {} would not be taken by Kubernetes: {sentence}", app.name));
     let refusals: Vec<Refusal> = match Documents::parse(&app.yaml) {
         Ok(documents) => check::app(&documents.app).iter().map(|finding| refusal(finding.to_string())).collect(),
         Err(error) => vec![refusal(error.to_string())],

@@ -57,8 +57,8 @@ impl<'t> Reader<'t> {
         }
     }
 
-    pub(super) fn refuse(&mut self, line: usize, message: impl Into<String>) {
-        self.refusals.push(Refusal { line, message: message.into() });
+    pub(super) fn refuse(&mut self, line: usize, message: impl AsRef<str>) {
+        self.refusals.push(Refusal::new(line, message));
     }
 
     fn line(&self, offset: usize) -> usize {

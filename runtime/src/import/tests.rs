@@ -197,3 +197,9 @@ fn no_text_of_a_manifest_can_add_a_field() {
     );
     assert_eq!(spec(&text)["components"][0]["env"], json!([{"name": "A", "value": "b\n    evil: true"}]));
 }
+
+#[test]
+fn what_a_manifest_says_is_repeated_on_one_line_and_nothing_of_it_reaches_the_terminal_as_a_command() {
+    let refusals = refusals(&v2_with(&TRIGGER.replace("component = \"a\"", "component = \"b\\nc\\u001b[2J\\u202e\"")));
+    assert_eq!(refusals, ["8: the trigger calls component `b c [2J `, which is not in this file"]);
+}

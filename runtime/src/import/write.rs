@@ -175,8 +175,8 @@ impl Yaml {
     }
 }
 
-/// The text with blanks for line ends and other control characters, so that nothing of it leaves its comment.
-fn in_one_line(text: &str) -> String {
+/// The text with blanks for line ends and other control characters, so that nothing of it leaves its line.
+pub(super) fn in_one_line(text: &str) -> String {
     text.chars().map(|letter| if is_printable(letter) { letter } else { ' ' }).collect()
 }
 

@@ -2,8 +2,11 @@
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `FUZZ_SECONDS` | how long each target runs; 2 unless given |
+//! | `FUZZ_SECONDS` | how long each target runs, from an input that chance chooses; 2 unless given, and always the same inputs |
 //! | `FUZZ_SEED` | run the one input that this number stands for, as a failure names it |
+//!
+//! The tests of a change must not fail for what another change brought, so the short run tries the same inputs each time; the
+//! long one is there to find something new.
 //!
 //! The number of the running input is in a file of the temporary folder, `fuzz-TARGET-PID.seed`, for failures that end the
 //! process.
@@ -39,7 +42,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Runs a target: it must not panic, and neither take long nor much memory, whatever it is given.
 pub fn fuzz(name: &'static str, corpus: Corpus, target: impl Fn(&[u8]) + Send + 'static) {
-    let (seconds, only) = (number("FUZZ_SECONDS").unwrap_or(SECONDS), number("FUZZ_SEED"));
+    let (seconds, only) = (number("FUZZ_SECONDS"), number("FUZZ_SEED"));
     let running = Arc::new(AtomicU64::new(0));
     let (seed_of_running, tried) = (running.clone(), Arc::new(AtomicU64::new(0)));
     let count = tried.clone();
@@ -47,12 +50,12 @@ pub fn fuzz(name: &'static str, corpus: Corpus, target: impl Fn(&[u8]) + Send + 
     let trace = env::temp_dir().join(format!("fuzz-{name}-{}.seed", std::process::id()));
     let file = File::create(&trace).unwrap();
     let work = move || {
-        let until = Instant::now() + Duration::from_secs(seconds);
+        let until = Instant::now() + Duration::from_secs(seconds.unwrap_or(SECONDS));
         // The seeds themselves come first, as they are.
         for (place, seed) in corpus.seeds.iter().enumerate().filter(|_| only.is_none()) {
             one(name, &format!("seed {place}"), seed, &target);
         }
-        let mut seed = only.unwrap_or_else(rand::random);
+        let mut seed = only.unwrap_or_else(|| seconds.map_or(1, |_| rand::random()));
         while Instant::now() < until || only.is_some() {
             seed_of_running.store(seed, Ordering::Relaxed);
             file.write_all_at(format!("{seed:020}\n").as_bytes(), 0).unwrap();
