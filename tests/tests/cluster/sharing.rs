@@ -1,8 +1,8 @@
-//! Replicas that share messages, as an operator runs them: scaled, edited and drained from their node under load, with exact accounts. Each
-//! handler rejects its message, so the stream of dead letters is a ledger of what was handled, kept where no pod's end can touch it.
+//! Replicas that share messages, as an operator runs them: scaled, edited, drained from their node and given a new runtime under load, with
+//! exact accounts. Each handler rejects its message, so the stream of dead letters is a ledger of what was handled, kept where no pod's end can touch it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,13 +13,15 @@ use std::{
 
 use serde_json::{Value, json};
 use spinredis_tests::{
-    guests,
+    chart, guests,
     kubernetes::{Namespace, app, cluster, condition, kubectl, kubectl_json},
     wait::{eventually, eventually_within},
 };
 
-/// Messages that go out together. One `kubectl exec` takes some 200 ms here, so this is some 2,500 in a second.
-const BUNDLE: u64 = 500;
+use crate::chart as releases;
+
+/// Messages that go out together. One `kubectl exec` takes some 200 ms here, so this is some 5,000 in a second.
+const BUNDLE: u64 = 1_000;
 /// How long pods may take to come and go on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 const PUBLISH: &str = "for n = ARGV[2], ARGV[3] do redis.call('PUBLISH', ARGV[1] .. '.' .. n % 16, 'J ' .. n) end";
@@ -82,6 +84,19 @@ fn ledger(stream: &str) -> BTreeMap<u64, u32> {
     times
 }
 
+/// Waits until each published message is in the ledger, once.
+fn assert_each_once(stream: &str, published: u64) {
+    eventually(&format!("all of {published} messages are in the ledger"), || {
+        let length: u64 = cluster().redis.cli(&["XLEN", stream]).parse().unwrap();
+        if length >= published { Ok(()) } else { Err(length.to_string()) }
+    });
+    let times = ledger(stream);
+    let lost = (0..published).filter(|number| !times.contains_key(number)).count();
+    let twice = times.values().filter(|times| **times > 1).count();
+    cluster().redis.cli(&["DEL", stream]);
+    assert_eq!((lost, twice), (0, 0), "of {published} messages");
+}
+
 /// Drains the node of this app's pods, as far as its PodDisruptionBudget permits at a time. The only node takes pods again at once, as
 /// another one would, so that the drain goes on to the next.
 fn drain_of(namespace: &Namespace) {
@@ -102,12 +117,19 @@ fn drain_of(namespace: &Namespace) {
     kubectl(&["uncordon", &node]);
 }
 
-/// Of which edits of the app there are pods, and how many pods that are.
-fn edits(namespace: &Namespace) -> (BTreeSet<String>, usize) {
+/// The edits of the app that there are pods of, each as many times as there are pods.
+fn edits(namespace: &Namespace) -> Vec<String> {
     let pods = kubectl_json(&["get", "pods", "-n", namespace.name(), "-l", "spinredis.dev/app=shared"]);
-    let hashes = pods["items"].as_array().unwrap().iter().map(|pod| pod["metadata"]["labels"]["pod-template-hash"].to_string());
-    let hashes: Vec<String> = hashes.collect();
-    (hashes.iter().cloned().collect(), hashes.len())
+    pods["items"].as_array().unwrap().iter().map(|pod| pod["metadata"]["labels"]["pod-template-hash"].to_string()).collect()
+}
+
+/// Waits until the two pods that share are of other edits than these.
+fn wait_until_rolled_out(namespace: &Namespace, before: &[String]) {
+    eventually_within(PATIENCE, "the edit is rolled out", || {
+        let now = edits(namespace);
+        if now.len() == 2 && now.iter().all(|edit| !before.contains(edit)) { Ok(()) } else { Err(format!("{now:?}")) }
+    });
+    wait_for_replicas(namespace, 2);
 }
 
 fn wait_for_replicas(namespace: &Namespace, count: i64) -> Value {
@@ -136,27 +158,40 @@ fn scaling_rollouts_and_drains_under_load_lose_nothing_and_repeat_nothing() {
     namespace.kubectl(&["scale", "spinredisapp", "shared", "--replicas=2"]);
     wait_for_replicas(&namespace, 2);
     // An edit: new pods come before the old ones go.
-    let (before, _) = edits(&namespace);
+    let before = edits(&namespace);
     namespace.patch("shared", &json!({"spec": {"variables": [{"name": "edited", "value": "yes"}]}}));
-    eventually_within(PATIENCE, "the edit is rolled out", || {
-        let (now, pods) = edits(&namespace);
-        if now.is_disjoint(&before) && pods == 2 { Ok(()) } else { Err(format!("{now:?}")) }
-    });
-    wait_for_replicas(&namespace, 2);
+    wait_until_rolled_out(&namespace, &before);
     drain_of(&namespace);
     wait_for_replicas(&namespace, 2);
     thread::sleep(Duration::from_secs(1));
-    let published = load.finish();
+    assert_each_once(&stream, load.finish());
+}
 
-    eventually(&format!("all of {published} messages are in the ledger"), || {
-        let length: u64 = cluster().redis.cli(&["XLEN", &stream]).parse().unwrap();
-        if length >= published { Ok(()) } else { Err(length.to_string()) }
-    });
-    let times = ledger(&stream);
-    let lost = (0..published).filter(|number| !times.contains_key(number)).count();
-    let twice = times.values().filter(|times| **times > 1).count();
-    cluster().redis.cli(&["DEL", &stream]);
-    assert_eq!((lost, twice), (0, 0), "of {published} messages");
+#[test]
+fn an_upgrade_of_the_operator_with_a_new_runtime_under_load_loses_nothing_and_repeats_nothing() {
+    let namespace = releases::namespace("shared-upgrade");
+    let stream = format!("ledger-{}", namespace.name());
+    namespace.add_guest("dispatch.wat");
+    let mut values = releases::values(&namespace);
+    releases::install(&namespace, &values);
+    let mut manifest = shared(&namespace, &stream);
+    manifest["spec"]["replicas"] = json!(2);
+    namespace.apply(&manifest);
+    wait_for_replicas(&namespace, 2);
+
+    let load = Load::start(namespace.channel("c"));
+    let before = edits(&namespace);
+    // The same images by other names, as the next version's have.
+    for image in [&["image"][..], &["runtime", "image"]] {
+        let repository = image.iter().fold(&mut values, |value, field| &mut value[*field]).get_mut("repository").unwrap();
+        *repository = json!(format!("{}:next", repository.as_str().unwrap()));
+    }
+    releases::helm(&namespace, &values, &["upgrade", releases::RELEASE, chart::folder().to_str().unwrap(), "--wait", "--timeout", "2m"]);
+    wait_until_rolled_out(&namespace, &before);
+    let image = &namespace.json(&["get", "deployment", "shared"])["spec"]["template"]["spec"]["containers"][0]["image"];
+    assert!(image.as_str().unwrap().contains(":next@"), "{image}");
+    thread::sleep(Duration::from_secs(1));
+    assert_each_once(&stream, load.finish());
 }
 
 #[test]

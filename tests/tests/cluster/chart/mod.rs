@@ -20,10 +20,10 @@ use spinredis_tests::{
 /// Label of the namespaces where the shared operator may write nothing.
 const OWN_OPERATOR: &str = "spinredis.dev/own-operator";
 /// Name of the release in a test's namespace, and of its operator.
-const RELEASE: &str = "own-spin-redis-operator";
+pub(super) const RELEASE: &str = "own-spin-redis-operator";
 
 /// A namespace whose apps only an operator of its own can run.
-fn namespace(prefix: &str) -> Namespace {
+pub(super) fn namespace(prefix: &str) -> Namespace {
     static POLICY: OnceLock<()> = OnceLock::new();
     let namespace = Namespace::new(prefix);
     POLICY.get_or_init(refuse_the_shared_operator);
@@ -61,19 +61,19 @@ fn refuse_the_shared_operator() {
 }
 
 /// Values of a release that runs the apps of one namespace, and makes nothing outside of it.
-fn values(namespace: &Namespace) -> Value {
+pub(super) fn values(namespace: &Namespace) -> Value {
     let mut values = chart_values(&cluster().registries);
     values["watchNamespaces"] = json!([namespace.name()]);
     values["crds"] = json!({"enabled": false});
     values
 }
 
-fn helm(namespace: &Namespace, values: &Value, args: &[&str]) -> String {
+pub(super) fn helm(namespace: &Namespace, values: &Value, args: &[&str]) -> String {
     let file = Values::new(values);
     helm_prints(&[args, &["-n", namespace.name(), "--values", file.path()]].concat())
 }
 
-fn install(namespace: &Namespace, values: &Value) {
+pub(super) fn install(namespace: &Namespace, values: &Value) {
     helm(namespace, values, &["install", RELEASE, folder().to_str().unwrap(), "--wait", "--timeout", "2m"]);
 }
 
