@@ -216,6 +216,21 @@ fn an_app_is_not_ready_while_a_pod_of_an_earlier_template_is_there() {
 }
 
 #[test]
+fn while_replicas_come_and_go_it_says_how_many_and_which() {
+    let said = |wanted: i32, new: i32, old: i32| {
+        let of = |template: &'static str, count: i32| (0..count).map(move |_| pod(template, prepared(), running(true)));
+        let pods = of(NEW, new).chain(of(OLD, old)).collect();
+        let deployment = Some(deployment(wanted, new, new + old, new + old, json!([])));
+        verdict(&Seen { subject: subject(wanted, None), deployment, pods, ..Seen::default() }.status()).2
+    };
+    assert_eq!(said(2, 5, 0), "5 replicas are subscribed and 2 wanted: 3 will finish and stop");
+    assert_eq!(said(2, 0, 0), "0 of 2 replicas are subscribed; new ones start");
+    assert_eq!(said(2, 0, 2), "0 of 2 replicas are subscribed; new ones start, and 2 pods of an earlier generation serve until they are");
+    assert_eq!(said(2, 1, 1), "1 of 2 replicas are subscribed; new ones start, and 1 pod of an earlier generation serves until they are");
+    assert_eq!(said(2, 2, 1), "2 of 2 replicas are subscribed; older pods finish and stop");
+}
+
+#[test]
 fn an_app_is_not_ready_until_the_deployment_controller_saw_the_newest_template() {
     let mut deployment = deployment(1, 1, 1, 1, json!([]));
     deployment.metadata.generation = Some(8);

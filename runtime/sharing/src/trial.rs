@@ -6,10 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    Id,
-    wire::{Place, places_text},
-};
+use crate::wire::{Place, places_text};
 
 /// What a message may have beside it while it is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,15 +32,14 @@ pub struct Trial {
 /// component.
 #[derive(Debug, Default)]
 pub struct Trials {
-    in_hand: BTreeMap<(Id, Place), Vec<Company>>,
+    in_hand: BTreeMap<Place, Vec<Company>>,
     changes: u64,
 }
 
 impl Trials {
-    /// Whether a message of a stay may be begun now, which has or has not waited for that long enough.
-    pub fn admits(&self, stay: &Id, trial: Trial, has_waited: bool) -> bool {
-        let is_same = |(id, place): &(Id, Place)| id == stay && *place == trial.place;
-        let mut others = self.in_hand.iter().filter(|(of, _)| !is_same(of)).flat_map(|(_, all)| all).peekable();
+    /// Whether a message may be begun now, which has or has not waited for that long enough.
+    pub fn admits(&self, trial: Trial, has_waited: bool) -> bool {
+        let mut others = self.in_hand.iter().filter(|(place, _)| **place != trial.place).flat_map(|(_, all)| all).peekable();
         if others.peek().is_none() {
             return true;
         }
@@ -56,20 +52,19 @@ impl Trials {
     }
 
     /// A message is taken in hand. Returns the number of this change: once the group has heard of it, the message may be begun.
-    pub fn begin(&mut self, stay: &Id, trial: Trial) -> u64 {
-        self.in_hand.entry((stay.clone(), trial.place)).or_default().push(trial.company);
+    pub fn begin(&mut self, trial: Trial) -> u64 {
+        self.in_hand.entry(trial.place).or_default().push(trial.company);
         self.changed()
     }
 
     /// It is no longer in hand.
-    pub fn end(&mut self, stay: &Id, trial: Trial) {
-        let of = (stay.clone(), trial.place);
-        if let Some(all) = self.in_hand.get_mut(&of) {
+    pub fn end(&mut self, trial: Trial) {
+        if let Some(all) = self.in_hand.get_mut(&trial.place) {
             if let Some(one) = all.iter().position(|company| *company == trial.company) {
                 all.swap_remove(one);
             }
             if all.is_empty() {
-                self.in_hand.remove(&of);
+                self.in_hand.remove(&trial.place);
             }
         }
         self.changed();
@@ -88,7 +83,7 @@ impl Trials {
 
     /// What each stay is to tell: the places of all in hand, as one word. Those of other stays too, since they die together.
     pub fn text(&self) -> String {
-        places_text(&self.in_hand.keys().map(|(_, place)| *place).collect())
+        places_text(&self.in_hand.keys().copied().collect())
     }
 }
 
@@ -127,31 +122,29 @@ mod tests {
 
     #[test]
     fn the_last_try_is_alone_at_first_and_one_that_had_company_is_alone_to_the_end() {
-        let (mut trials, stay): (Trials, Id) = (Trials::default(), "a".into());
+        let mut trials = Trials::default();
         let (any, last, strict) = (trial(1, Company::Any), trial(2, Company::NoneAtFirst), trial(3, Company::Nothing));
-        assert_eq!(trials.begin(&stay, any), 1);
-        assert!(trials.admits(&stay, trial(4, Company::Any), false) && !trials.admits(&stay, last, false));
-        assert!(trials.admits(&stay, last, true) && !trials.admits(&stay, strict, true));
-        trials.begin(&stay, last);
-        assert!(!trials.admits(&stay, trial(4, Company::Any), false) && trials.admits(&stay, trial(4, Company::Any), true));
-        trials.end(&stay, any);
-        trials.end(&stay, last);
-        trials.begin(&stay, strict);
-        assert!(!trials.admits(&stay, any, true) && trials.admits(&stay, trial(3, Company::NoneAtFirst), false));
-        // An earlier stay of the same process is company too.
-        assert!(!trials.admits(&"b".into(), strict, true));
+        assert_eq!(trials.begin(any), 1);
+        assert!(trials.admits(trial(4, Company::Any), false) && !trials.admits(last, false));
+        assert!(trials.admits(last, true) && !trials.admits(strict, true));
+        trials.begin(last);
+        assert!(!trials.admits(trial(4, Company::Any), false) && trials.admits(trial(4, Company::Any), true));
+        trials.end(any);
+        trials.end(last);
+        trials.begin(strict);
+        assert!(!trials.admits(any, true) && trials.admits(trial(3, Company::NoneAtFirst), false));
     }
 
     #[test]
     fn a_message_is_in_hand_until_its_last_component_has_ended() {
-        let (mut trials, stay): (Trials, Id) = (Trials::default(), "a".into());
+        let mut trials = Trials::default();
         let one = trial(7, Company::NoneAtFirst);
-        trials.begin(&stay, one);
-        trials.begin(&stay, one);
-        trials.end(&stay, one);
-        trials.begin(&"b".into(), trial(9, Company::Any));
+        trials.begin(one);
+        trials.begin(one);
+        trials.end(one);
+        trials.begin(trial(9, Company::Any));
         assert_eq!((trials.text().as_str(), trials.changes()), ("1.1.7,1.1.9", 4));
-        trials.end(&stay, one);
+        trials.end(one);
         assert_eq!(trials.text(), "1.1.9");
     }
 

@@ -118,7 +118,7 @@ impl Sharing {
     fn stay(&self, own: Subscriptions, prints: Vec<Print>, set: (String, String)) -> Stay {
         let id = format!("{}.{:08x}", self.settings.replica, rand::rng().random::<u32>());
         let id: Id = id.into();
-        let tenure = Tenure::new(id.clone(), self.wake.clone(), self.trials.clone());
+        let tenure = Tenure::new(self.wake.clone(), self.trials.clone());
         let group = Group::new(id, own, prints, self.settings.limits.ring_bytes, tenure);
         Stay {
             group,

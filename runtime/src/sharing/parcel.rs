@@ -10,7 +10,10 @@ use bytes::Bytes;
 use spinredis_crds::defaults::QUEUE_ENTRY_OVERHEAD;
 use spinredis_sharing::{progress::Claim, ring, trial::Trial};
 
-use super::{tenure::Tenure, trials::Turn};
+use super::{
+    tenure::Tenure,
+    trials::{Trials, Turn},
+};
 use crate::dead_letters::advance::Advance;
 
 /// A message that was received by a subscription, before it is put into queues.
@@ -58,7 +61,8 @@ struct Whole {
 }
 
 struct Suspect {
-    tenure: Tenure,
+    /// Where it is counted.
+    trials: Arc<Trials>,
     crashes: u32,
     trial: Trial,
     /// When it came into the queues.
@@ -105,9 +109,9 @@ impl Owned {
     /// Of a message that so many replicas have died with.
     pub(super) fn new(claim: Claim<Tenure>, crashes: u32, trial: Option<Trial>) -> Self {
         let suspect = |trial| {
-            let tenure = claim.holder().clone();
-            tenure.trials.count(true);
-            Box::new(Suspect { tenure, crashes, trial, since: Instant::now(), advances: Mutex::default() })
+            let trials = claim.holder().trials.clone();
+            trials.count(true);
+            Box::new(Suspect { trials, crashes, trial, since: Instant::now(), advances: Mutex::default() })
         };
         let suspect = trial.map(suspect);
         Self(Copies::One(Whole { claim, suspect }))
@@ -158,11 +162,11 @@ impl Owned {
         let mut turn = None;
         if let Some(suspect) = self.suspect().filter(|_| is_called) {
             let taken = tokio::select! {
-                taken = tenure.turn(suspect.trial, suspect.since) => taken,
+                taken = suspect.trials.turn(suspect.trial, suspect.since) => taken,
                 () = tenure.lease.revoked() => return Beginning::Moved,
             };
             match taken {
-                None => return Beginning::Later(until_a_turn(tenure.trials.suspects())),
+                None => return Beginning::Later(until_a_turn(suspect.trials.suspects())),
                 taken => turn = taken,
             }
         }
@@ -205,7 +209,7 @@ impl Owned {
 
 impl Drop for Suspect {
     fn drop(&mut self) {
-        self.tenure.trials.count(false);
+        self.trials.count(false);
     }
 }
 

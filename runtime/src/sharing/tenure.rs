@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use spinredis_sharing::{Id, progress::Progress};
+use spinredis_sharing::progress::Progress;
 use tokio::sync::Notify;
 
 use super::{lease::Lease, trials::Trials};
@@ -22,15 +22,13 @@ pub struct Shared {
     pub is_awaited: AtomicBool,
     /// What is tried after a crash, in all stays of this replica.
     pub trials: Arc<Trials>,
-    /// The stay.
-    pub id: Id,
 }
 
 impl Tenure {
     /// Of a new stay. `wake` is woken when the group is to be told of an end.
-    pub fn new(id: Id, wake: Arc<Notify>, trials: Arc<Trials>) -> Self {
+    pub fn new(wake: Arc<Notify>, trials: Arc<Trials>) -> Self {
         let progress = Progress::new(move || wake.notify_one());
-        Self(Arc::new(Shared { progress, lease: Lease::new(), is_awaited: AtomicBool::new(false), trials, id }))
+        Self(Arc::new(Shared { progress, lease: Lease::new(), is_awaited: AtomicBool::new(false), trials }))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 
-use super::{tenure::Tenure, until::until};
+use super::until::until;
 
 /// So long a message waits to be tried without company. What brings a process down does so at once as a rule, and after this time
 /// what is left of a long queue is tried side by side, so that a crash does not cost more than that.
@@ -58,60 +58,15 @@ pub struct Untold {
 
 /// The right to have a message in hand: dropped at the end of its handler.
 pub struct Turn {
-    tenure: Tenure,
+    trials: Arc<Trials>,
     trial: Trial,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let trials = &self.tenure.trials;
-        trials.state().trials.end(&self.tenure.id, self.trial);
-        trials.changed.notify_waiters();
-        trials.wake.notify_one();
-    }
-}
-
-impl Tenure {
-    /// Waits until a message that came into its queue at this time may be taken in hand and the group has heard of it. `None` when another
-    /// one waits already, or the group does not hear: a worker that waits handles nothing else.
-    pub async fn turn(&self, trial: Trial, since: Instant) -> Option<Turn> {
-        let (turn, change) = self.take_turn(trial, since + PATIENCE).await?;
-        let told = self.trials.until(|state| (state.told >= change).then_some(()));
-        timeout(LONGEST_TELLING, told).await.ok()?;
-        Some(turn)
-    }
-
-    async fn take_turn(&self, trial: Trial, patient_until: Instant) -> Option<(Turn, u64)> {
-        let mut take = |state: &mut State| self.take(state, trial, patient_until);
-        let taken = match self.now_or_waiting(&mut take)? {
-            Ok(taken) => taken,
-            Err(_waiting) => tokio::select! {
-                taken = self.trials.until(&mut take) => taken,
-                () = sleep_until(patient_until.into()) => self.trials.until(&mut take).await,
-            },
-        };
+        self.trials.state().trials.end(self.trial);
+        self.trials.changed.notify_waiters();
         self.trials.wake.notify_one();
-        Some(taken)
-    }
-
-    /// What can be taken now, or the right to wait for it; `None` when somebody waits already.
-    fn now_or_waiting<T>(&self, take: &mut impl FnMut(&mut State) -> Option<T>) -> Option<Result<T, Waiting<'_>>> {
-        let mut state = self.trials.state();
-        if state.is_awaited || state.is_mute {
-            return None;
-        }
-        if let Some(taken) = take(&mut state) {
-            return Some(Ok(taken));
-        }
-        state.is_awaited = true;
-        Some(Err(Waiting(&self.trials)))
-    }
-
-    fn take(&self, state: &mut State, trial: Trial, patient_until: Instant) -> Option<(Turn, u64)> {
-        state.trials.admits(&self.id, trial, Instant::now() >= patient_until).then(|| {
-            state.awaited = state.trials.begin(&self.id, trial);
-            (Turn { tenure: self.clone(), trial }, state.awaited)
-        })
     }
 }
 
@@ -125,6 +80,48 @@ impl Drop for Waiting<'_> {
 }
 
 impl Trials {
+    /// Waits until a message that came into its queue at this time may be taken in hand and the group has heard of it. `None` when another
+    /// one waits already, or the group does not hear: a worker that waits handles nothing else.
+    pub async fn turn(self: &Arc<Self>, trial: Trial, since: Instant) -> Option<Turn> {
+        let (turn, change) = self.take_turn(trial, since + PATIENCE).await?;
+        let told = self.until(|state| (state.told >= change).then_some(()));
+        timeout(LONGEST_TELLING, told).await.ok()?;
+        Some(turn)
+    }
+
+    async fn take_turn(self: &Arc<Self>, trial: Trial, patient_until: Instant) -> Option<(Turn, u64)> {
+        let mut take = |state: &mut State| self.take(state, trial, patient_until);
+        let taken = match self.now_or_waiting(&mut take)? {
+            Ok(taken) => taken,
+            Err(_waiting) => tokio::select! {
+                taken = self.until(&mut take) => taken,
+                () = sleep_until(patient_until.into()) => self.until(&mut take).await,
+            },
+        };
+        self.wake.notify_one();
+        Some(taken)
+    }
+
+    /// What can be taken now, or the right to wait for it; `None` when somebody waits already.
+    fn now_or_waiting<T>(&self, take: &mut impl FnMut(&mut State) -> Option<T>) -> Option<Result<T, Waiting<'_>>> {
+        let mut state = self.state();
+        if state.is_awaited || state.is_mute {
+            return None;
+        }
+        if let Some(taken) = take(&mut state) {
+            return Some(Ok(taken));
+        }
+        state.is_awaited = true;
+        Some(Err(Waiting(self)))
+    }
+
+    fn take(self: &Arc<Self>, state: &mut State, trial: Trial, patient_until: Instant) -> Option<(Turn, u64)> {
+        state.trials.admits(trial, Instant::now() >= patient_until).then(|| {
+            state.awaited = state.trials.begin(trial);
+            (Turn { trials: self.clone(), trial }, state.awaited)
+        })
+    }
+
     /// There is one more of such messages, or one less.
     pub fn count(&self, is_new: bool) {
         match is_new {
@@ -185,8 +182,6 @@ impl Trials {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use spinredis_sharing::{trial::Company, wire::Place};
 
     use super::*;
@@ -195,24 +190,20 @@ mod tests {
         Trial { place: Place { epoch: 1, class: 1, position }, company }
     }
 
-    fn tenure() -> Tenure {
-        Tenure::new("a".into(), Arc::default(), Arc::default())
-    }
-
     #[tokio::test]
     async fn a_message_is_begun_when_the_group_has_heard_of_it_and_the_next_when_it_has_ended() {
-        let tenure = tenure();
+        let trials: Arc<Trials> = Arc::default();
         let begin = |position| {
-            let tenure = tenure.clone();
+            let trials = trials.clone();
             let since = Instant::now() + Duration::from_secs(3600);
-            tokio::spawn(async move { tenure.turn(trial(position, Company::NoneAtFirst), since).await })
+            tokio::spawn(async move { trials.turn(trial(position, Company::NoneAtFirst), since).await })
         };
-        let told = || (tenure.trials.text(), tenure.trials.untold());
+        let told = || (trials.text(), trials.untold());
         let first = begin(1);
         tokio::task::yield_now().await;
         let (text, untold) = told();
         assert!(text == "1.1.1" && untold.unwrap().is_awaited && !first.is_finished());
-        tenure.trials.told(untold.unwrap().change);
+        trials.told(untold.unwrap().change);
         let turn = first.await.unwrap();
         let second = begin(2);
         tokio::task::yield_now().await;
@@ -222,7 +213,7 @@ mod tests {
         tokio::task::yield_now().await;
         let (text, untold) = told();
         assert_eq!(text, "1.1.2");
-        tenure.trials.told(untold.unwrap().change);
+        trials.told(untold.unwrap().change);
         drop(second.await.unwrap());
         let (text, untold) = told();
         assert!(text == "-" && !untold.unwrap().is_awaited);
@@ -230,22 +221,22 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_has_waited_long_enough_is_begun_beside_another() {
-        let tenure = tenure();
+        let trials: Arc<Trials> = Arc::default();
         let long_ago = Instant::now().checked_sub(PATIENCE).unwrap();
-        let one = tenure.take_turn(trial(1, Company::NoneAtFirst), long_ago).await.unwrap();
-        let other = tenure.take_turn(trial(2, Company::NoneAtFirst), long_ago).await.unwrap();
-        assert_eq!(tenure.trials.text(), "1.1.1,1.1.2");
+        let one = trials.take_turn(trial(1, Company::NoneAtFirst), long_ago).await.unwrap();
+        let other = trials.take_turn(trial(2, Company::NoneAtFirst), long_ago).await.unwrap();
+        assert_eq!(trials.text(), "1.1.1,1.1.2");
         drop((one, other));
     }
 
     #[tokio::test]
     async fn a_group_that_does_not_hear_holds_no_worker() {
-        let tenure = tenure();
-        assert!(tenure.turn(trial(1, Company::Any), Instant::now()).await.is_none(), "it is not told within the time");
-        assert_eq!(tenure.trials.text(), "-");
-        tenure.trials.unheard();
-        assert!(tenure.take_turn(trial(2, Company::Any), Instant::now()).await.is_none());
-        tenure.trials.told(tenure.trials.untold().unwrap().change);
-        assert!(tenure.take_turn(trial(2, Company::Any), Instant::now()).await.is_some());
+        let trials: Arc<Trials> = Arc::default();
+        assert!(trials.turn(trial(1, Company::Any), Instant::now()).await.is_none(), "it is not told within the time");
+        assert_eq!(trials.text(), "-");
+        trials.unheard();
+        assert!(trials.take_turn(trial(2, Company::Any), Instant::now()).await.is_none());
+        trials.told(trials.untold().unwrap().change);
+        assert!(trials.take_turn(trial(2, Company::Any), Instant::now()).await.is_some());
     }
 }

@@ -70,7 +70,7 @@ pub fn compute(seen: &Observation<'_>) -> SpinRedisAppStatus {
     let (newest, older): (Vec<&Pod>, Vec<&Pod>) = pods.iter().partition(|pod| is_of_template(pod, seen.deployment));
     let ready = newest.iter().filter(|pod| is_ready(pod)).count();
     let old_ready = older.iter().filter(|pod| is_ready(pod)).count();
-    let (phase, why) = phase(seen, &newest, ready);
+    let (phase, why) = phase(seen, &newest, ready, old_ready);
     let components = components(seen, &newest);
     let conditions = conditions::conditions(
         phase,
@@ -120,7 +120,7 @@ fn counts(deployment: Option<&Deployment>) -> Counts {
     Counts { replicas: count(status.replicas), is_current, is_complete }
 }
 
-fn phase(seen: &Observation<'_>, newest: &[&Pod], ready: usize) -> (Phase, Problem) {
+fn phase(seen: &Observation<'_>, newest: &[&Pod], ready: usize, old_ready: usize) -> (Phase, Problem) {
     if let Some(problem) = seen.problem {
         return (unready(problem), problem.clone());
     }
@@ -135,7 +135,7 @@ fn phase(seen: &Observation<'_>, newest: &[&Pod], ready: usize) -> (Phase, Probl
         return (Phase::Ready, Problem { reason, message });
     }
     let problem = why_not(seen, newest, &counts)
-        .unwrap_or_else(|| Problem { reason: Reason::Progressing, message: under_way(ready, wanted, counts.replicas) });
+        .unwrap_or_else(|| Problem { reason: Reason::Progressing, message: under_way(ready, old_ready, wanted, counts.replicas) });
     (unready(&problem), problem)
 }
 
@@ -143,11 +143,20 @@ fn unready(problem: &Problem) -> Phase {
     if problem.reason.is_stalled() { Phase::Stalled } else { Phase::Reconciling }
 }
 
-fn under_way(ready: usize, wanted: i32, there: i32) -> String {
+/// What happens while the newest pods have nothing to complain of, and the Deployment does not count all it wants.
+fn under_way(ready: usize, old_ready: usize, wanted: i32, there: i32) -> String {
+    let enough = usize::try_from(wanted).unwrap_or_default();
     match wanted {
         0 if there == 1 => "1 pod is finishing its queue before it stops".to_owned(),
         0 => format!("{there} pods are finishing their queues before they stop"),
-        _ => format!("{} subscribed; older pods stop, or new ones start", of_replicas(ready, wanted)),
+        _ if ready > enough => format!("{ready} replicas are subscribed and {wanted} wanted: {} will finish and stop", ready - enough),
+        _ if ready == enough => format!("{} subscribed; older pods finish and stop", of_replicas(ready, wanted)),
+        _ if old_ready == 0 => format!("{} subscribed; new ones start", of_replicas(ready, wanted)),
+        _ => {
+            let (of, older) = (of_replicas(ready, wanted), if old_ready == 1 { "1 pod".to_owned() } else { format!("{old_ready} pods") });
+            let serve = if old_ready == 1 { "serves" } else { "serve" };
+            format!("{of} subscribed; new ones start, and {older} of an earlier generation {serve} until they are")
+        }
     }
 }
 

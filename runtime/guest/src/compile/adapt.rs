@@ -77,3 +77,26 @@ fn is_in_a_circle(resolve: &Resolve) -> bool {
         left = needing;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wit_parser::{Type, TypeDefKind};
+
+    use super::*;
+
+    #[test]
+    fn packages_that_need_each_other_are_a_circle_and_those_that_need_one_another_in_turn_are_none() {
+        let mut resolve = Resolve::default();
+        for (package, types) in
+            [("a", "type first = u32;"), ("b", "use test:a/i.{first};"), ("c", "use test:b/i.{first}; type last = u32;")]
+        {
+            resolve.push_source("test.wit", &format!("package test:{package}; interface i {{ {types} }}")).unwrap();
+        }
+        assert!(!is_in_a_circle(&resolve));
+        // No text can say it: of `a`, a type becomes one of `c`.
+        let of = |name: &str| resolve.types.iter().find(|(_, found)| found.name.as_deref() == Some(name)).unwrap().0;
+        let (first, last) = (of("first"), of("last"));
+        resolve.types[first].kind = TypeDefKind::Type(Type::Id(last));
+        assert!(is_in_a_circle(&resolve));
+    }
+}

@@ -295,7 +295,7 @@ impl World {
             }
             if let Some(trial) = work.delivery.trial {
                 let patient_until = work.since + TRIAL_PATIENCE;
-                if !self.pods[pod].trials.admits(&self.stays[work.stay].id, trial, self.now >= patient_until) {
+                if !self.pods[pod].trials.admits(trial, self.now >= patient_until) {
                     if !std::mem::replace(&mut work.is_timed, true) {
                         self.at(patient_until, Event::Begin { pod });
                     }
@@ -303,7 +303,7 @@ impl World {
                     continue;
                 }
                 trace!(self, "{} tries {:?}: {:?}", self.stays[work.stay].id, parcel.key, trial.company);
-                work.once_told = Some(self.pods[pod].trials.begin(&self.stays[work.stay].id, trial));
+                work.once_told = Some(self.pods[pod].trials.begin(trial));
                 self.pods[pod].running.push(work);
                 self.tell_trials(pod);
                 continue;
@@ -373,7 +373,7 @@ impl World {
         self.facts.ended(work.delivery.parcel.key, self.now);
         let stay = work.stay;
         if let Some(trial) = work.delivery.trial {
-            self.pods[pod].trials.end(&self.stays[stay].id, trial);
+            self.pods[pod].trials.end(trial);
             self.tell_trials(pod);
         }
         drop(work);
