@@ -119,7 +119,7 @@ pub struct MemberReport {
     pub received: u64,
     /// It has finished everything of earlier epochs than this.
     pub finished_epoch: u64,
-    /// Of that epoch's messages it has finished all it owned up to here.
+    /// Of that epoch's messages it has finished all it owned up to here. Of channels that are not behind it may have finished more.
     pub finished: u64,
     /// Whether it is still at work on what it took over then.
     pub replaying: bool,

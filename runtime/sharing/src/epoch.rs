@@ -8,7 +8,7 @@ use std::{
 use crate::{
     Id,
     share::{Print, Subscriptions, owner, weigh},
-    wire::{Marker, Named},
+    wire::{Lane, Marker, Named, Place},
 };
 
 /// A member, and what it weighs.
@@ -42,13 +42,22 @@ impl Class {
     }
 }
 
+/// One subscription of this replica.
+#[derive(Clone, Copy, Debug)]
+struct Subscribed {
+    print: Print,
+    class: usize,
+    /// Whether its messages keep their order.
+    is_ordered: bool,
+}
+
 /// The members from one marker to the next.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Members {
     ids: BTreeSet<Id>,
     classes: Vec<Class>,
-    /// For each subscription of this replica its class, and whether its messages keep their order.
-    of: Vec<(usize, bool)>,
+    /// Of each subscription of this replica.
+    of: Vec<Subscribed>,
 }
 
 impl Members {
@@ -74,14 +83,9 @@ impl Members {
                 classes.push(Class { mask, members });
                 classes.len() - 1
             });
-            of.push((class, ordered));
+            of.push(Subscribed { print, class, is_ordered: ordered });
         }
         Self { ids: named.iter().map(|member| member.id.clone()).collect(), classes, of }
-    }
-
-    /// Nobody.
-    pub fn nobody(subscriptions: usize) -> Self {
-        Self { ids: BTreeSet::new(), classes: vec![Class { mask: 0, members: Vec::new() }], of: vec![(0, false); subscriptions] }
     }
 
     /// Their ids.
@@ -91,7 +95,7 @@ impl Members {
 
     /// The class of one of this replica's subscriptions.
     pub fn class(&self, subscription: usize) -> &Class {
-        &self.classes[self.of[subscription].0]
+        &self.classes[self.of[subscription].class]
     }
 
     /// Who has the subscriptions of a class; nobody, when none of this replica's is of it.
@@ -101,12 +105,18 @@ impl Members {
 
     /// Whether the messages of a subscription keep their order.
     pub fn is_ordered(&self, subscription: usize) -> bool {
-        self.of[subscription].1
+        self.of[subscription].is_ordered
+    }
+
+    /// The lane of the message at a place that came by a subscription, whose owner is decided by this key.
+    pub fn lane(&self, subscription: usize, key: u64, place: Place) -> Lane {
+        let Subscribed { print, is_ordered, .. } = self.of[subscription];
+        if is_ordered { Lane::of_channel(print, key) } else { Lane::of_one(place) }
     }
 
     /// Whether those of any do.
     pub fn any_ordered(&self) -> bool {
-        self.of.iter().any(|(_, ordered)| *ordered)
+        self.of.iter().any(|subscribed| subscribed.is_ordered)
     }
 }
 

@@ -15,11 +15,12 @@ use crate::{
     Id,
     epoch::Epoch,
     held::{Held, Item},
+    line::Mark,
     progress::{Claim, Progress},
     ring::{Entry, Parcel, Ring},
     share::{Print, Subscriptions, channel_key, content_key},
     trial::Trial,
-    wire::{Departed, Departure, Marker, Named, Record, Reply, Report, Standing},
+    wire::{Departed, Departure, Lane, Marker, Named, Place, Record, Reply, Report, Standing},
 };
 
 /// Where a replica stands in its group.
@@ -77,6 +78,11 @@ impl AddAssign for Counts {
         self.hurried += hurried;
     }
 }
+
+/// Lanes with something unfinished that a beat names: some 600 bytes of each kind.
+const MOST_LANES: usize = 32;
+/// Those that a last report names: some 300 kB, of the megabyte that a marker may have.
+const MOST_LANES_AT_LAST: usize = 16 << 10;
 
 /// Whose messages are kept that nobody can take over yet. No replica has this name.
 const NOBODY: &str = "";
@@ -214,15 +220,20 @@ impl<T: Parcel> Group<T> {
         self.progress().is_finished()
     }
 
-    /// What to tell the others.
+    /// What to tell the others with a beat.
     pub fn report(&self) -> Report {
-        self.progress().report()
+        self.progress().report(MOST_LANES)
+    }
+
+    /// What to tell those who take over: it is told once, and whatever it leaves out is done twice.
+    pub fn last_report(&self) -> Report {
+        self.progress().report(MOST_LANES_AT_LAST)
     }
 
     /// A message was received by a subscription. `make` makes a parcel of it when it is to be kept or handled.
     pub fn message(&mut self, subscription: usize, channel: &[u8], payload: &[u8], make: impl FnOnce() -> T) -> Taken<T> {
         let Some((epoch, key, is_ours)) = self.whose(subscription, channel, payload) else { return Taken::Kept };
-        let (place, mark) = self.progress().receive(epoch.members.class(subscription).mask, is_ours);
+        let (place, mark) = self.receive(&epoch, subscription, key, is_ours);
         let Some(mark) = mark else {
             self.counts.others += 1;
             if let Some(owner) = epoch.members.class(subscription).owner(key) {
@@ -240,7 +251,7 @@ impl<T: Parcel> Group<T> {
             let channel = channel_key(channel);
             let bytes = parcel.bytes();
             let delivery = Delivery { parcel, claim, crashes: 0, trial: None };
-            let item = Item { channel, epoch: epoch.number, subscription, key, after: None, delivery, bytes };
+            let item = Item { channel, place, subscription, key, after: None, delivery, bytes };
             let mut asked = HashMap::new();
             let waits = self.held.has(channel) || !self.may_go(&item, &mut asked);
             if waits && self.held.bytes() + bytes <= self.ring.max_bytes() {
@@ -256,11 +267,16 @@ impl<T: Parcel> Group<T> {
     /// A message was received that is too large to be taken. Whether it is this replica's to count; it has its position all the same.
     pub fn too_large(&mut self, subscription: usize, channel: &[u8]) -> bool {
         // Its payload is unknown, so its channel decides, for all alike.
-        let Some((epoch, _, is_ours)) = self.whose(subscription, channel, &[]) else { return false };
-        let (_, mark) = self.progress().receive(epoch.members.class(subscription).mask, is_ours);
+        let Some((epoch, key, is_ours)) = self.whose(subscription, channel, &[]) else { return false };
+        let (_, mark) = self.receive(&epoch, subscription, key, is_ours);
         // Finished as soon as it is counted.
         drop(mark.map(|mark| Claim::own(self.holder.clone(), mark)));
         is_ours
+    }
+
+    fn receive(&self, epoch: &Epoch, subscription: usize, key: u64, is_ours: bool) -> (Place, Option<Mark>) {
+        let lane = |place| epoch.members.lane(subscription, key, place);
+        self.progress().receive(epoch.members.class(subscription).mask, is_ours, lane)
     }
 
     fn whose(&self, subscription: usize, channel: &[u8], payload: &[u8]) -> Option<(Arc<Epoch>, u64, bool)> {
@@ -367,14 +383,14 @@ impl<T: Parcel> Group<T> {
 
     fn replay(&mut self, entry: Entry<T>) {
         self.counts.replayed += 1;
-        let trial = entry.trial();
-        let claim = Claim::take_over(self.holder.clone(), entry.place, entry.epoch.members.clone(), self.id.clone());
+        let (trial, lane) = (entry.trial(), entry.lane());
+        let claim = Claim::take_over(self.holder.clone(), entry.place, lane, entry.epoch.members.clone(), self.id.clone());
         let Entry { place, epoch, subscription, key, crashes, after, parcel, .. } = entry;
         let bytes = parcel.bytes();
         let delivery = Delivery { parcel, claim, crashes, trial };
         if epoch.members.is_ordered(subscription) {
             // Whose order counts has its channel for a key.
-            self.held.push(Item { channel: key, epoch: place.epoch, subscription, key, after, delivery, bytes });
+            self.held.push(Item { channel: key, place, subscription, key, after, delivery, bytes });
         } else {
             self.ready.push(delivery);
         }
@@ -396,7 +412,7 @@ impl<T: Parcel> Group<T> {
             self.ring.finished(id, report);
         }
         let unsettled = std::mem::take(&mut self.unsettled);
-        self.unsettled = unsettled.into_iter().filter(|epoch| !self.all_settled_before(epoch.number)).collect();
+        self.unsettled = unsettled.into_iter().filter(|epoch| !self.all_settled_before(epoch.number, None)).collect();
         if self.unsettled.is_empty() {
             self.gone.clear();
         }
@@ -415,16 +431,19 @@ impl<T: Parcel> Group<T> {
         self.ready.extend(released.into_iter().map(|item| item.delivery));
     }
 
-    /// Whether no earlier message of the same channel can be unfinished elsewhere. `asked` remembers what does not depend on
-    /// the message, by epoch.
+    /// Whether no earlier message of the same channel can be unfinished elsewhere. `asked` remembers what depends on the lane and the
+    /// epoch only.
     ///
     /// Nothing waits for what was published in a later epoch, so no two replicas wait for each other.
-    fn may_go(&self, item: &Item<T>, asked: &mut HashMap<u64, bool>) -> bool {
-        if item.after.as_ref().and_then(|id| self.reports.get(id)).is_some_and(|report| !report.is_settled_before(item.epoch + 1)) {
+    fn may_go(&self, item: &Item<T>, asked: &mut HashMap<(u64, Lane), bool>) -> bool {
+        let lane = Lane::of_channel(self.prints[item.subscription], item.channel);
+        // One that was cut off has received nothing since, and has told what it had.
+        let is_before = |report: &Report| report.is_finished_before(item.place.epoch + 1, Some(lane));
+        if item.after.as_ref().and_then(|id| self.reports.get(id)).is_some_and(|report| !is_before(report)) {
             return false;
         }
-        let mut all_settled_before = |epoch| *asked.entry(epoch).or_insert_with(|| self.all_settled_before(epoch));
-        self.unsettled.iter().filter(|epoch| epoch.number <= item.epoch).all(|epoch| {
+        let mut all_settled_before = |epoch| *asked.entry((epoch, lane)).or_insert_with(|| self.all_settled_before(epoch, Some(lane)));
+        self.unsettled.iter().filter(|epoch| epoch.number <= item.place.epoch).all(|epoch| {
             if self.replied < epoch.number {
                 return false;
             }
@@ -434,7 +453,7 @@ impl<T: Parcel> Group<T> {
             }
             match epoch.before.class(item.subscription).owner(item.key) {
                 Some(id) if *id != self.id => match (self.gone.get(id), self.reports.get(id)) {
-                    (None, Some(report)) => report.is_settled_before(epoch.number),
+                    (None, Some(report)) => report.is_settled_before(epoch.number, Some(lane)),
                     (Some(false), _) => true,
                     // Others took over what it had, or a marker on its way says who does.
                     _ => all_settled_before(epoch.number),
@@ -444,14 +463,18 @@ impl<T: Parcel> Group<T> {
         })
     }
 
-    /// Whether everything published before this epoch is finished, by whoever had it at last.
-    fn all_settled_before(&self, epoch: u64) -> bool {
+    /// Whether everything published before this epoch is finished, by whoever had it at last: of one lane, or of all.
+    fn all_settled_before(&self, epoch: u64, lane: Option<Lane>) -> bool {
         // Who has seen this marker counts all that it has taken over. One that has left sees no more markers.
         let (is_current, seen) = match self.stage {
             Stage::Left => (true, self.replied),
             _ => (self.replied <= self.number, self.orphaned.max(self.first)),
         };
-        let settled = |record: &Record| record.report.is_settled_before(epoch) && (record.is_cut || record.report.seen_epoch >= seen);
+        let settled = |Record { report, is_cut, .. }: &Record| match is_cut {
+            // It receives nothing more; what it had not received was taken over.
+            true => report.is_finished_before(epoch, lane),
+            false => report.is_settled_before(epoch, lane) && report.seen_epoch >= seen,
+        };
         self.replied >= epoch && is_current && self.records.iter().all(|record| record.id == self.id || settled(record))
     }
 

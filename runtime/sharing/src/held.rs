@@ -2,19 +2,19 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::{Id, group::Delivery, ring::Parcel};
+use crate::{Id, group::Delivery, ring::Parcel, wire::Place};
 
 /// A message that waits.
 pub struct Item<T: Parcel> {
     /// Its channel: nothing of one channel overtakes.
     pub channel: u64,
-    /// The epoch it was published in.
-    pub epoch: u64,
+    /// Where it came.
+    pub place: Place,
     /// The subscription it came by.
     pub subscription: usize,
     /// What decides whose it is.
     pub key: u64,
-    /// This member was cut off and finishes earlier ones of that epoch.
+    /// This member was cut off and finishes what came before it.
     pub after: Option<Id>,
     /// The message.
     pub delivery: Delivery<T>,
@@ -40,8 +40,9 @@ impl<T: Parcel> Held<T> {
     pub fn push(&mut self, item: Item<T>) {
         self.channels.insert(item.channel);
         self.bytes += item.bytes;
-        let place = self.items.partition_point(|other| other.epoch <= item.epoch);
-        self.items.insert(place, item);
+        // Of one channel they come in turn only if one owner had them all: after a crash somebody may have had the later ones already.
+        let before = self.items.partition_point(|other| other.place <= item.place);
+        self.items.insert(before, item);
     }
 
     /// Whether something of a channel waits.

@@ -11,22 +11,28 @@ use std::{
     },
 };
 
-use crate::{epoch::Members, wire::Done};
+use crate::{epoch::Members, wire::Lane};
 
 /// Messages whose bits are together.
 const TOGETHER: usize = 64;
+/// With fewer bundles only those at the front are looked at.
+const LOOKED_AT_FROM: usize = 16;
 
 /// The messages of a class.
 #[derive(Default)]
 pub(crate) struct Line {
     seen: u64,
+    /// Without those bundles of which everything is finished, once somebody has looked.
     owned: VecDeque<Bundle>,
+    /// How many bundles stayed when somebody looked at all of them last.
+    stayed: usize,
 }
 
 /// Up to [`TOGETHER`] owned messages.
 struct Bundle {
     marks: Arc<Marks>,
-    positions: Vec<u64>,
+    /// Position and lane of each.
+    messages: Vec<(u64, Lane)>,
 }
 
 /// What those have in common that end them.
@@ -63,12 +69,11 @@ impl Bundle {
     }
 
     fn is_full(&self) -> bool {
-        self.positions.len() == TOGETHER
+        self.messages.len() == TOGETHER
     }
 
-    /// Position of the first that is not finished.
-    fn first_unfinished(&self) -> Option<u64> {
-        self.positions.get(self.finished().trailing_ones() as usize).copied()
+    fn is_finished(&self) -> bool {
+        self.finished().trailing_ones() as usize >= self.messages.len()
     }
 }
 
@@ -80,23 +85,28 @@ impl Line {
     }
 
     /// The message that was counted last is owned. `members` received it, and `class` is the line's.
-    pub fn own(&mut self, members: &Arc<Members>, class: u64) -> Mark {
+    pub fn own(&mut self, lane: Lane, members: &Arc<Members>, class: u64) -> Mark {
         let bundle = match self.owned.back_mut().filter(|bundle| !bundle.is_full()) {
             Some(bundle) => bundle,
             None => {
                 self.forget_finished();
                 let marks = Arc::new(Marks { finished: AtomicU64::new(0), members: members.clone(), class });
-                self.owned.push_back(Bundle { marks, positions: Vec::with_capacity(TOGETHER) });
+                self.owned.push_back(Bundle { marks, messages: Vec::with_capacity(TOGETHER) });
                 let last = self.owned.len() - 1;
                 &mut self.owned[last]
             }
         };
-        bundle.positions.push(self.seen);
-        Mark { marks: bundle.marks.clone(), bit: 1 << (bundle.positions.len() - 1) }
+        bundle.messages.push((self.seen, lane));
+        Mark { marks: bundle.marks.clone(), bit: 1 << (bundle.messages.len() - 1) }
     }
 
+    /// One that does not end must not keep all that come behind it. So the whole line is looked at whenever it has doubled.
     fn forget_finished(&mut self) {
-        while self.owned.pop_front_if(|bundle| bundle.is_full() && bundle.first_unfinished().is_none()).is_some() {}
+        while self.owned.pop_front_if(|bundle| bundle.is_full() && bundle.is_finished()).is_some() {}
+        if self.owned.len() > LOOKED_AT_FROM.max(2 * self.stayed) {
+            self.owned.retain(|bundle| !bundle.is_full() || !bundle.is_finished());
+            self.stayed = self.owned.len();
+        }
     }
 
     /// Messages received.
@@ -104,36 +114,22 @@ impl Line {
         self.seen
     }
 
-    /// Everything that is owned is finished up to this position.
-    pub fn finished(&mut self) -> u64 {
-        self.forget_finished();
-        self.finished_so_far()
-    }
-
-    fn finished_so_far(&self) -> u64 {
-        // Bits are set meanwhile, so the first bundle may have become finished since it was looked at.
-        self.owned.iter().find_map(Bundle::first_unfinished).map_or(self.seen, |position| position - 1)
-    }
-
-    /// How far they are finished with no more than `most` exceptions.
-    pub fn done(&self, most: usize) -> Done {
-        let unfinished = self.owned.iter().flat_map(|bundle| {
+    /// Those that are owned and not finished, in their order.
+    pub fn each_unfinished(&self) -> impl Iterator<Item = (u64, Lane)> {
+        self.owned.iter().flat_map(|bundle| {
             let finished = bundle.finished();
-            (0..).zip(&bundle.positions).filter(move |(bit, _)| finished & (1 << bit) == 0).map(|(_, position)| *position)
-        });
-        let mut except: Vec<u64> = unfinished.take(most + 1).collect();
-        let next = if except.len() > most { except.pop() } else { None };
-        Done { up_to: next.map_or(self.seen, |position| position - 1), except }
+            (0..).zip(&bundle.messages).filter(move |(bit, _)| finished & (1 << bit) == 0).map(|(_, message)| *message)
+        })
     }
 
     /// Messages that are owned and not finished.
     pub fn unfinished(&self) -> usize {
-        self.owned.iter().map(|bundle| bundle.positions.len() - bundle.finished().count_ones() as usize).sum()
+        self.owned.iter().map(|bundle| bundle.messages.len() - bundle.finished().count_ones() as usize).sum()
     }
 
     /// Whether there are none.
     pub fn is_finished(&self) -> bool {
-        self.owned.iter().all(|bundle| bundle.first_unfinished().is_none())
+        self.owned.iter().all(Bundle::is_finished)
     }
 }
 
@@ -141,44 +137,47 @@ impl Line {
 mod tests {
     use super::*;
 
+    fn lane(number: u64) -> Lane {
+        Lane(u32::try_from(number).unwrap())
+    }
+
     #[test]
-    fn what_is_finished_in_any_order_counts_once_everything_before_it_is() {
-        let (mut line, members) = (Line::default(), Arc::new(Members::nobody(1)));
+    fn what_ends_in_any_order_is_finished_and_nothing_else_is() {
+        let (mut line, members) = (Line::default(), Arc::new(Members::default()));
         let mut marks: Vec<(u64, Mark)> = Vec::new();
         for number in 0..500 {
             let position = line.receive();
             if number % 3 != 0 {
-                marks.push((position, line.own(&members, 1)));
+                marks.push((position, line.own(lane(number), &members, 1)));
             }
         }
-        assert_eq!((line.seen(), line.finished(), line.unfinished()), (500, 1, 333));
+        assert_eq!((line.seen(), line.unfinished()), (500, 333));
         // Every seventh, and then the others from the end.
         let (early, mut late): (Vec<_>, Vec<_>) = marks.into_iter().partition(|(position, _)| position % 7 == 0);
         early.iter().for_each(|(_, mark)| mark.set());
-        assert_eq!((line.finished(), line.unfinished()), (1, late.len()));
-        assert_eq!(line.done(3), Done { up_to: 5, except: vec![2, 3, 5] });
-        assert_eq!(line.done(0), Done { up_to: 1, except: vec![] });
-        while late.len() > 1 {
-            late.pop().unwrap().1.set();
+        while let Some((_, mark)) = late.pop() {
+            let left: Vec<(u64, Lane)> = line.each_unfinished().collect();
+            let expected = late.iter().map(|(position, _)| *position).chain([left.last().unwrap().0]);
+            assert!(left.iter().map(|(position, _)| *position).eq(expected));
+            assert!(left.iter().all(|(position, of)| *of == lane(position - 1)));
+            mark.set();
+            assert_eq!(line.unfinished(), late.len());
         }
-        assert_eq!((line.finished(), line.unfinished(), line.is_finished()), (1, 1, false));
-        assert_eq!(line.done(3), Done { up_to: 500, except: vec![2] });
-        late.pop().unwrap().1.set();
-        assert_eq!((line.finished(), line.unfinished(), line.is_finished()), (500, 0, true));
-        // A full bundle that ends between the two looks of `finished`: here by leaving out the first.
-        let bundle = Bundle {
-            marks: Arc::new(Marks { finished: AtomicU64::new(u64::MAX), members: members.clone(), class: 1 }),
-            positions: (1..=64).collect(),
+        assert!(line.is_finished() && line.each_unfinished().next().is_none());
+    }
+
+    #[test]
+    fn one_that_does_not_end_keeps_nothing_that_comes_behind_it() {
+        let (mut line, members) = (Line::default(), Arc::new(Members::default()));
+        let mut own = || {
+            line.receive();
+            line.own(lane(1), &members, 1)
         };
-        let open =
-            Bundle { marks: Arc::new(Marks { finished: AtomicU64::new(0), members: members.clone(), class: 1 }), positions: vec![70] };
-        let mut two = Line { seen: 99, owned: [bundle, open].into() };
-        assert_eq!(two.finished_so_far(), 69);
-        assert_eq!((two.finished(), two.owned.len()), (69, 1));
-        let position = line.receive();
-        let mark = line.own(&members, 1);
-        assert_eq!((position, line.finished()), (501, 500));
-        mark.set();
-        assert_eq!((line.finished(), line.owned.len()), (501, 1));
+        let slow = own();
+        (0..100_000).for_each(|_| own().set());
+        assert!(line.owned.len() <= LOOKED_AT_FROM + 1, "{}", line.owned.len());
+        assert_eq!((line.each_unfinished().count(), line.seen()), (1, 100_001));
+        slow.set();
+        assert!(line.is_finished());
     }
 }

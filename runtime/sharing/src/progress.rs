@@ -1,5 +1,5 @@
-//! What of its own a replica has finished. Messages end in any order and on any thread; what is told to others is the position
-//! up to which all are.
+//! What of its own a replica has finished. Messages end in any order and on any thread; what is told to others is what it has received,
+//! and which of that is not finished.
 //!
 //! A message goes with a [`Claim`] from the moment it is received to its end: handled, failed for good and its dead letter written,
 //! or dropped. The end is when the last copy of the claim is dropped, so that no way out can be forgotten.
@@ -16,7 +16,7 @@ use crate::{
     Id,
     epoch::Members,
     line::{Line, Mark},
-    wire::{Done, Place, Positions, Replays, Report, SEEN_ALL},
+    wire::{Lane, Place, Positions, Report, SEEN_ALL, Unfinished},
 };
 
 /// What a replica owns and has finished, in one stay in the group.
@@ -35,7 +35,7 @@ struct Inner {
     /// The present epoch last, before it those in which something is unfinished.
     epochs: VecDeque<Epoch>,
     /// Messages taken over that are unfinished.
-    replays: BTreeSet<Place>,
+    replays: BTreeMap<Place, Lane>,
     /// Once it is given up: who is there to do what is left.
     heirs: Option<BTreeSet<Id>>,
     /// Whether everything that it will ever own was received.
@@ -45,14 +45,14 @@ struct Inner {
 struct Epoch {
     number: u64,
     members: Arc<Members>,
-    /// By class: messages received, and those of them that are owned and unfinished or behind one that is.
+    /// By class, in their order: messages received, and those of them that are owned and not known to be finished.
     classes: Vec<(u64, Line)>,
 }
 
 fn line(classes: &mut Vec<(u64, Line)>, class: u64) -> &mut Line {
-    let place = classes.iter().position(|(known, _)| *known == class).unwrap_or_else(|| {
-        classes.push((class, Line::default()));
-        classes.len() - 1
+    let place = classes.binary_search_by_key(&class, |(known, _)| *known).unwrap_or_else(|place| {
+        classes.insert(place, (class, Line::default()));
+        place
     });
     &mut classes[place].1
 }
@@ -60,6 +60,14 @@ fn line(classes: &mut Vec<(u64, Line)>, class: u64) -> &mut Line {
 impl Epoch {
     fn is_finished(&self) -> bool {
         self.classes.iter().all(|(_, line)| line.is_finished())
+    }
+
+    /// What is owned and not finished, in the order of the places.
+    fn unfinished(&self) -> impl Iterator<Item = (Place, Lane)> {
+        let epoch = self.number;
+        self.classes.iter().flat_map(move |(class, line)| {
+            line.each_unfinished().map(move |(position, lane)| (Place { epoch, class: *class, position }, lane))
+        })
     }
 }
 
@@ -91,9 +99,9 @@ impl<H: AsRef<Progress>> Claim<H> {
         Self { holder, kind: Kind::Own(mark) }
     }
 
-    /// A message of this place that somebody else had owned, when these were the members, and that `heir` has now.
-    pub(crate) fn take_over(holder: H, place: Place, members: Arc<Members>, heir: Id) -> Self {
-        holder.as_ref().inner().replays.insert(place);
+    /// A message of this place and lane that somebody else had owned, when these were the members, and that `heir` has now.
+    pub(crate) fn take_over(holder: H, place: Place, lane: Lane, members: Arc<Members>, heir: Id) -> Self {
+        holder.as_ref().inner().replays.insert(place, lane);
         Self { holder, kind: Kind::Replay(Box::new(Replay { place, members, heir })) }
     }
 
@@ -159,13 +167,14 @@ impl Progress {
         inner.forget_finished();
     }
 
-    /// Counts a message of the present epoch. Gives its place and, when it is owned, where its end is to be marked.
-    pub(crate) fn receive(&self, class: u64, is_owned: bool) -> (Place, Option<Mark>) {
+    /// Counts a message of the present epoch. Gives its place and, when it is owned, where its end is to be marked. `lane` says of which it
+    /// is.
+    pub(crate) fn receive(&self, class: u64, is_owned: bool, lane: impl FnOnce(Place) -> Lane) -> (Place, Option<Mark>) {
         let mut inner = self.inner();
         let Some(epoch) = inner.epochs.back_mut() else { return (Place { epoch: 0, class, position: 0 }, None) };
         let line = line(&mut epoch.classes, class);
         let place = Place { epoch: epoch.number, class, position: line.receive() };
-        (place, is_owned.then(|| line.own(&epoch.members, class)))
+        (place, is_owned.then(|| line.own(lane(place), &epoch.members, class)))
     }
 
     fn finish(&self, kind: &Kind) {
@@ -221,52 +230,24 @@ impl Progress {
         inner.replays.is_empty() && inner.epochs.iter().all(Epoch::is_finished)
     }
 
-    /// What to tell the others.
-    pub fn report(&self) -> Report {
+    /// What to tell the others; it names so many lanes of its own with something unfinished, and as many that it took over.
+    pub fn report(&self, most: usize) -> Report {
         let mut inner = self.inner();
         inner.forget_finished();
-        let Some(first) = inner.epochs.front_mut() else { return Report::default() };
-        let epoch = first.number;
-        let finished = first.classes.iter_mut().map(|(class, line)| (*class, line.finished())).collect();
         let Some(last) = inner.epochs.back() else { return Report::default() };
         Report {
-            epoch,
-            finished,
-            beyond: inner.beyond(),
-            replays: Replays {
-                unfinished: inner.replays.iter().take(MOST_EXCEPTIONS).copied().collect(),
-                from: inner.replays.iter().nth(MOST_EXCEPTIONS).copied(),
-            },
             seen_epoch: if inner.left { SEEN_ALL } else { last.number },
             seen: last.classes.iter().map(|(class, line)| (*class, line.seen())).collect::<Positions>(),
+            own: Unfinished::of(inner.epochs.iter().flat_map(Epoch::unfinished), most),
+            replays: Unfinished::of(inner.replays.iter().map(|(place, lane)| (*place, *lane)), most),
         }
     }
 }
 
-/// Epochs and classes of which a report tells what is finished behind something that is not.
-const MOST_BEYOND: usize = 8;
-/// Unfinished messages that it names, of all of them together: some 300 bytes.
-const MOST_EXCEPTIONS: usize = 32;
-
 impl Inner {
-    fn beyond(&self) -> BTreeMap<(u64, u64), Done> {
-        let mut left = MOST_EXCEPTIONS;
-        let lines = self.epochs.iter().flat_map(|epoch| epoch.classes.iter().map(move |(class, line)| ((epoch.number, *class), line)));
-        // Of the first epoch what has no gap is told already.
-        let first = self.epochs.front().map_or(0, |epoch| epoch.number);
-        let with_gaps = lines.filter(|((epoch, _), line)| *epoch != first || !line.is_finished());
-        let told = with_gaps.take(MOST_BEYOND).map(|(of, line)| {
-            let done = line.done(left);
-            left -= done.except.len();
-            (of, done)
-        });
-        told.filter(|(_, done)| done.up_to > 0).collect()
-    }
-
     fn forget_finished(&mut self) {
-        while self.epochs.len() > 1 && self.epochs.front().is_some_and(Epoch::is_finished) {
-            self.epochs.pop_front();
-        }
+        let present = self.epochs.back().map(|epoch| epoch.number);
+        self.epochs.retain(|epoch| Some(epoch.number) == present || !epoch.is_finished());
     }
 }
 
@@ -289,13 +270,18 @@ mod tests {
         Arc::new(Members::new(&named, &sets.into(), &own, &[print("a"), print("b")]))
     }
 
-    fn receive(progress: &Arc<Progress>, subscription: usize, is_owned: bool) -> Option<Claim<Arc<Progress>>> {
-        let (_, mark) = progress.receive(members().class(subscription).mask, is_owned);
+    fn lane(channel: u64) -> Lane {
+        Lane::of_channel(Print::of("a", false), channel)
+    }
+
+    /// Of this channel.
+    fn receive(progress: &Arc<Progress>, subscription: usize, channel: u64, is_owned: bool) -> Option<Claim<Arc<Progress>>> {
+        let (_, mark) = progress.receive(members().class(subscription).mask, is_owned, |_| lane(channel));
         mark.map(|mark| Claim::own(progress.clone(), mark))
     }
 
-    fn own(progress: &Arc<Progress>) -> Claim<Arc<Progress>> {
-        receive(progress, 0, true).unwrap()
+    fn own(progress: &Arc<Progress>, channel: u64) -> Claim<Arc<Progress>> {
+        receive(progress, 0, channel, true).unwrap()
     }
 
     /// The classes of the two.
@@ -303,83 +289,103 @@ mod tests {
         (members().class(0).mask, members().class(1).mask)
     }
 
-    #[test]
-    fn the_finished_position_waits_for_the_slowest_and_counts_what_others_own() {
-        let progress = Arc::new(Progress::default());
-        progress.begin(5, members());
-        let (first, second) = (own(&progress), own(&progress));
-        receive(&progress, 0, false);
-        drop(second);
-        assert_eq!(progress.report().finished, [(classes().0, 0)].into());
-        drop(first);
-        assert_eq!((progress.report().finished, progress.unfinished()), ([(classes().0, 3)].into(), 0));
+    fn at(epoch: u64, position: u64) -> Place {
+        Place { epoch, class: classes().0, position }
+    }
+
+    /// Whether a message of a channel is told to be finished.
+    fn is_told(progress: &Progress, place: Place, channel: u64) -> bool {
+        let report = progress.report(2);
+        assert_eq!(Report::parse(&report.text()), Some(report.clone()));
+        report.has_finished(place, lane(channel))
     }
 
     #[test]
-    fn one_slow_message_hides_nothing_that_is_finished_behind_it() {
+    fn a_channel_is_finished_up_to_its_slowest_message_and_others_do_not_wait_for_it() {
         let progress = Arc::new(Progress::default());
         progress.begin(5, members());
-        let slow = own(&progress);
-        drop(own(&progress));
+        let (slow, behind, other) = (own(&progress, 1), own(&progress, 1), own(&progress, 2));
+        receive(&progress, 0, 3, false);
+        drop((behind, other));
         progress.begin(6, members());
-        drop(own(&progress));
-        let still = own(&progress);
-        let (report, class) = (progress.report(), classes().0);
-        let at = |epoch, position| Place { epoch, class, position };
-        assert_eq!([at(5, 1), at(5, 2), at(6, 1), at(6, 2)].map(|place| report.has_finished(place)), [false, true, true, false]);
-        assert!(!report.is_settled_before(6) && Report::parse(&report.text()) == Some(report));
-        drop((slow, still));
-        assert_eq!(progress.report().beyond, BTreeMap::new());
+        let still = own(&progress, 2);
+        let told =
+            || [(at(5, 1), 1), (at(5, 2), 1), (at(5, 3), 2), (at(6, 1), 2)].map(|(place, channel)| is_told(&progress, place, channel));
+        assert_eq!(told(), [false, false, true, false]);
+        drop(slow);
+        assert_eq!(told(), [true, true, true, false]);
+        drop(still);
+        assert_eq!((told(), progress.unfinished()), ([true; 4], 0));
     }
 
     #[test]
-    fn an_epoch_is_settled_when_its_last_message_is_finished() {
+    fn of_more_channels_than_are_named_nothing_is_told_from_the_first_of_the_rest_on() {
+        let progress = Arc::new(Progress::default());
+        progress.begin(5, members());
+        let held: Vec<_> = (0..3).map(|channel| own(&progress, channel)).collect();
+        drop(own(&progress, 9));
+        assert!(!is_told(&progress, at(5, 4), 9));
+        // All are told by one that hands over.
+        assert!(progress.report(3).has_finished(at(5, 4), lane(9)));
+        drop(held);
+        assert!(is_told(&progress, at(5, 4), 9));
+    }
+
+    #[test]
+    fn epochs_are_forgotten_when_their_last_message_is_finished_whichever_is_older() {
         let progress = Arc::new(Progress::default());
         progress.begin(1, members());
-        let old = own(&progress);
-        progress.begin(2, members());
-        let new = own(&progress);
-        let told = |progress: &Progress| (progress.report().epoch, progress.report().seen_epoch);
-        assert_eq!(told(&progress), (1, 2));
-        drop(new);
+        let old = own(&progress, 1);
+        for epoch in 2..50 {
+            progress.begin(epoch, members());
+            drop(own(&progress, 2));
+        }
+        assert!(progress.inner().epochs.len() <= 3 && is_told(&progress, at(30, 1), 2) && is_told(&progress, at(49, 1), 2));
+        let report = progress.report(2);
+        assert!(!report.is_settled_before(2, None) && report.is_settled_before(49, Some(lane(2))));
         drop(old);
-        assert_eq!(told(&progress), (2, 2));
+        assert!(progress.report(2).is_settled_before(49, None) && !progress.report(2).is_settled_before(50, None));
     }
 
     #[test]
     fn what_is_taken_over_counts_where_it_was_published() {
         let progress = Arc::new(Progress::default());
         progress.begin(7, members());
-        let take_over = |epoch| Claim::take_over(progress.clone(), Place { epoch, class: 1, position: 1 }, members(), "x".into());
+        let take_over = |epoch| {
+            let place = Place { epoch, class: 1, position: 1 };
+            Claim::take_over(progress.clone(), place, lane(epoch), members(), "x".into())
+        };
         let (late, early) = (take_over(6), take_over(4));
-        let told = |progress: &Progress| (progress.report().epoch, progress.report().replays.oldest());
-        assert_eq!(told(&progress), (7, Some(4)));
+        let told = |progress: &Progress| progress.report(2).replays.oldest().map(|place| place.epoch);
+        assert_eq!(told(&progress), Some(4));
         drop(early);
-        assert_eq!(told(&progress), (7, Some(6)));
+        assert_eq!(told(&progress), Some(6));
         drop(late);
-        assert_eq!((told(&progress), progress.unfinished()), ((7, None), 0));
+        assert_eq!((told(&progress), progress.unfinished()), (None, 0));
     }
 
     #[test]
     fn what_is_dropped_by_one_that_gives_up_is_not_finished() {
         let progress = Arc::new(Progress::default());
         progress.begin(1, members());
-        let claim = own(&progress);
+        let claim = own(&progress, 1);
         progress.leave_to(["y".into()].into());
         // The other one has the second subscription only.
-        assert!(!claim.is_handed_over() && receive(&progress, 1, true).unwrap().is_handed_over());
+        assert!(!claim.is_handed_over() && receive(&progress, 1, 1, true).unwrap().is_handed_over());
         drop(claim);
-        assert_eq!(progress.report().finished[&classes().0], 0);
+        assert!(!is_told(&progress, at(1, 1), 1));
     }
 
     #[test]
     fn classes_count_by_themselves() {
         let progress = Arc::new(Progress::default());
         progress.begin(1, members());
-        let slow = own(&progress);
-        receive(&progress, 1, false);
-        drop(receive(&progress, 1, true));
-        assert_eq!(progress.report().finished, [(classes().0, 0), (classes().1, 2)].into());
+        let slow = own(&progress, 1);
+        receive(&progress, 1, 2, false);
+        drop(receive(&progress, 1, 3, true));
+        assert_eq!(progress.report(2).seen, [(classes().0, 1), (classes().1, 2)].into());
+        let of_other = Place { class: classes().1, ..at(1, 2) };
+        assert!(is_told(&progress, of_other, 3) && !is_told(&progress, at(1, 1), 1));
         drop(slow);
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     epoch::Epoch,
     progress::Progress,
     trial::{Trial, company, verdict},
-    wire::{Departure, Place, Report},
+    wire::{Departure, Lane, Place, Report},
 };
 
 /// What a replica keeps of a message.
@@ -56,10 +56,15 @@ impl<T: Parcel> Entry<T> {
         (self.crashes > 0).then(|| Trial { place: self.place, company: company() })
     }
 
+    /// Its lane, as its owner tells it.
+    pub fn lane(&self) -> Lane {
+        self.epoch.members.lane(self.subscription, self.key, self.place)
+    }
+
     fn is_finished(&self, report: &Report) -> bool {
         match self.taken_over {
-            Some(at) => report.has_replayed(self.place, at),
-            None => report.has_finished(self.place),
+            Some(at) => report.has_replayed(self.place, self.lane(), at),
+            None => report.has_finished(self.place, self.lane()),
         }
     }
 

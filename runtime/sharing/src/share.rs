@@ -30,7 +30,7 @@ pub fn owner(weights: impl Iterator<Item = u64>, key: u64) -> Option<usize> {
 }
 
 /// Spreads bits (the finalizer of SplitMix64: Steele, Lea and Flood, 2014).
-fn mix(mut bits: u64) -> u64 {
+pub(crate) fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
@@ -45,6 +45,10 @@ impl Print {
     pub fn of(name: &str, is_pattern: bool) -> Self {
         let seed = if is_pattern { "pattern " } else { "channel " };
         Self(xxh3_64(format!("{seed}{name}").as_bytes()))
+    }
+
+    pub(crate) fn bits(self) -> u64 {
+        self.0
     }
 }
 

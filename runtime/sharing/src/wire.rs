@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha1::{Digest, Sha1};
 
-use crate::{Id, share::Subscriptions};
+use crate::{
+    Id,
+    share::{Print, Subscriptions, mix},
+};
 
 /// A message of the group, told from all others: where it came in the one order.
 ///
@@ -29,94 +32,142 @@ pub type Positions = BTreeMap<u64, u64>;
 /// The last marker seen by one that has left: what comes later is none of its business. As text, `*`.
 pub const SEEN_ALL: u64 = u64::MAX;
 
-/// Of a class in an epoch: everything that is owned up to a position is finished, but for a few.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Done {
-    /// The position.
-    pub up_to: u64,
-    /// Those that are not, in their order.
-    pub except: Vec<u64>,
+/// Messages that are handled one after the other: those of one channel that came by one subscription. Where order does not count, each
+/// message is a lane by itself. As a number that two lanes may share: then more counts as unfinished than is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lane(pub(crate) u32);
+
+impl Lane {
+    /// Of the messages that came by this subscription, on the channel with this key.
+    pub fn of_channel(subscription: Print, channel: u64) -> Self {
+        Self::of(subscription.bits() ^ channel)
+    }
+
+    /// Of the message at this place alone.
+    pub fn of_one(place: Place) -> Self {
+        Self::of(mix(place.epoch ^ place.class.rotate_left(32)) ^ place.position)
+    }
+
+    fn of(bits: u64) -> Self {
+        Self((mix(bits) >> 32) as u32)
+    }
 }
 
-/// Messages that were taken over and are not finished. All others are.
+/// What is not finished of some messages. Since what comes behind an unfinished message of its lane is mostly unfinished too, the first of
+/// each lane says it all, however long a queue is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Replays {
-    /// The first of them, in the order of their places.
-    pub unfinished: BTreeSet<Place>,
-    /// From this one on nothing more is told.
+pub struct Unfinished {
+    /// The first of each lane: what comes behind it in the lane counts as unfinished.
+    pub first: BTreeMap<Lane, Place>,
+    /// From this one on nothing more is told, of any lane.
     pub from: Option<Place>,
 }
 
-impl Replays {
-    /// The oldest epoch of which one is not finished.
-    pub fn oldest(&self) -> Option<u64> {
-        self.unfinished.first().or(self.from.as_ref()).map(|place| place.epoch)
+impl Unfinished {
+    /// Of these messages, which come in the order of their places: what fits into `most` lanes.
+    pub fn of(messages: impl IntoIterator<Item = (Place, Lane)>, most: usize) -> Self {
+        let mut told = Self::default();
+        for (place, lane) in messages {
+            if told.first.contains_key(&lane) {
+                continue;
+            }
+            if told.first.len() == most {
+                told.from = Some(place);
+                break;
+            }
+            told.first.insert(lane, place);
+        }
+        told
     }
 
-    fn has_finished(&self, place: Place) -> bool {
-        !self.unfinished.contains(&place) && self.from.is_none_or(|from| place < from)
+    /// Whether the message at this place may be among them.
+    pub fn has(&self, place: Place, lane: Lane) -> bool {
+        self.is_behind(place) || self.first.get(&lane).is_some_and(|first| *first <= place)
     }
 
+    /// Whether nothing is told of this place but that it is behind all that is.
+    fn is_behind(&self, place: Place) -> bool {
+        self.from.is_some_and(|from| from <= place)
+    }
+
+    /// Whether something of an earlier epoch than this may be: of one lane, or of any.
+    pub fn has_before(&self, epoch: u64, lane: Option<Lane>) -> bool {
+        let is_before = |place: &Place| place.epoch < epoch;
+        let named = match lane {
+            Some(lane) => self.first.get(&lane).is_some_and(is_before),
+            None => self.first.values().any(is_before),
+        };
+        named || self.from.as_ref().is_some_and(is_before)
+    }
+
+    /// The first of all.
+    pub fn oldest(&self) -> Option<Place> {
+        self.first.values().chain(&self.from).min().copied()
+    }
+
+    /// `<lane>.<epoch>.<class>.<position>,...+<epoch>.<class>.<position>`; `-` when there are none.
     fn text(&self) -> String {
-        let from = self.from.map_or_else(String::new, |from| format!("+{}", place_text(from)));
-        format!("{}{from}", places_text(&self.unfinished))
+        let words: Vec<String> = self.first.iter().map(|(lane, place)| format!("{:x}.{}", lane.0, place_text(*place))).collect();
+        let first = if words.is_empty() { "-".to_owned() } else { words.join(",") };
+        match self.from {
+            Some(from) => format!("{first}+{}", place_text(from)),
+            None => first,
+        }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (unfinished, from) = text.split_once('+').map_or((text, None), |(unfinished, from)| (unfinished, Some(from)));
+        let (first, from) = text.split_once('+').map_or((text, None), |(first, from)| (first, Some(from)));
         let from = match from {
             Some(from) => Some(parse_place(from)?),
             None => None,
         };
-        Some(Self { unfinished: parse_places(unfinished)?, from })
+        let one = |word: &str| {
+            let (lane, place) = word.split_once('.')?;
+            Some((Lane(u32::from_str_radix(lane, 16).ok()?), parse_place(place)?))
+        };
+        let first = if first == "-" { Some(BTreeMap::new()) } else { first.split(',').map(one).collect() };
+        Some(Self { first: first?, from })
     }
 }
 
-/// What a replica tells of itself with each beat.
+/// What a replica tells of itself with each beat: what it has received, and what of that it has not finished.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Everything it owned in earlier epochs is finished.
-    pub epoch: u64,
-    /// Of that epoch everything it owned is finished up to these positions.
-    pub finished: Positions,
-    /// What is finished behind messages that are not, by epoch and class: one slow message must not make all later ones be done twice when
-    /// its replica dies.
-    pub beyond: BTreeMap<(u64, u64), Done>,
-    /// What it has not finished of what it took over from others.
-    pub replays: Replays,
     /// The last marker it has seen, or [`SEEN_ALL`].
     pub seen_epoch: u64,
     /// Messages it has received since.
     pub seen: Positions,
+    /// What it has not finished of what it owned from the beginning.
+    pub own: Unfinished,
+    /// What it has not finished of what it took over from others.
+    pub replays: Unfinished,
 }
 
 impl Report {
-    /// Whether everything that was published before `epoch`, and that this replica owned or has taken over, is finished.
-    pub fn is_settled_before(&self, epoch: u64) -> bool {
-        self.epoch >= epoch && self.replays.oldest().is_none_or(|oldest| oldest >= epoch)
+    /// Whether nothing that was published before `epoch` is unfinished of what this replica had received or taken over: of one lane, or of
+    /// all.
+    pub fn is_finished_before(&self, epoch: u64, lane: Option<Lane>) -> bool {
+        !self.own.has_before(epoch, lane) && !self.replays.has_before(epoch, lane)
+    }
+
+    /// The same of all that it owns, what it has not received yet included.
+    pub fn is_settled_before(&self, epoch: u64, lane: Option<Lane>) -> bool {
+        self.seen_epoch >= epoch && self.is_finished_before(epoch, lane)
     }
 
     /// Whether the message at this place, which this replica took over at the marker of `at`, is finished.
-    pub fn has_replayed(&self, place: Place, at: u64) -> bool {
-        self.seen_epoch >= at && self.replays.has_finished(place)
+    pub fn has_replayed(&self, place: Place, lane: Lane, at: u64) -> bool {
+        self.seen_epoch >= at && !self.replays.has(place, lane)
     }
 
     /// Whether this replica, as the owner of the message at this place, has finished it.
-    pub fn has_finished(&self, place: Place) -> bool {
-        self.is_in_first_part(place) || self.done(place).is_some_and(|done| done.except.binary_search(&place.position).is_err())
+    pub fn has_finished(&self, place: Place, lane: Lane) -> bool {
+        self.has_seen(place) && !self.own.has(place, lane)
     }
 
     /// Whether the report says anything of the message at this place: whether it is finished or not.
     pub(crate) fn reaches(&self, place: Place) -> bool {
-        self.is_in_first_part(place) || self.done(place).is_some()
-    }
-
-    fn is_in_first_part(&self, place: Place) -> bool {
-        place.epoch < self.epoch || (place.epoch == self.epoch && position(&self.finished, place.class) >= place.position)
-    }
-
-    fn done(&self, place: Place) -> Option<&Done> {
-        self.beyond.get(&(place.epoch, place.class)).filter(|done| place.position <= done.up_to)
+        self.has_seen(place) && !self.own.is_behind(place)
     }
 
     /// Whether this replica has received the message at this place.
@@ -127,22 +178,19 @@ impl Report {
     /// As one word.
     pub fn text(&self) -> String {
         let seen_epoch = if self.seen_epoch == SEEN_ALL { "*".to_owned() } else { self.seen_epoch.to_string() };
-        let (finished, seen, beyond) = (positions_text(&self.finished), positions_text(&self.seen), beyond_text(&self.beyond));
-        format!("{}:{finished}:{seen_epoch}:{seen}:{beyond}:{}", self.epoch, self.replays.text())
+        format!("{seen_epoch}:{}:{}:{}", positions_text(&self.seen), self.own.text(), self.replays.text())
     }
 
     /// Reads [`text`](Self::text).
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
         let mut next = || parts.next();
-        let (epoch, finished, seen_epoch, seen, beyond, replays) = (next()?, next()?, next()?, next()?, next()?, next()?);
+        let (seen_epoch, seen, own, replays) = (next()?, next()?, next()?, next()?);
         Some(Self {
-            epoch: epoch.parse().ok()?,
-            finished: parse_positions(finished)?,
-            replays: Replays::parse(replays)?,
             seen_epoch: if seen_epoch == "*" { SEEN_ALL } else { seen_epoch.parse().ok()? },
             seen: parse_positions(seen)?,
-            beyond: parse_beyond(beyond)?,
+            own: Unfinished::parse(own)?,
+            replays: Unfinished::parse(replays)?,
         })
     }
 }
@@ -160,27 +208,6 @@ fn parse_positions(text: &str) -> Option<Positions> {
     let one = |word: &str| {
         let (class, position) = word.split_once('=')?;
         Some((u64::from_str_radix(class, 16).ok()?, position.parse().ok()?))
-    };
-    text.split(',').filter(|word| !word.is_empty()).map(one).collect()
-}
-
-/// `<epoch>.<class>=<up to>-<except>-<except>,...`
-fn beyond_text(beyond: &BTreeMap<(u64, u64), Done>) -> String {
-    let word = |((epoch, class), done): (&(u64, u64), &Done)| {
-        let except: String = done.except.iter().map(|position| format!("-{position}")).collect();
-        format!("{epoch}.{class:x}={}{except}", done.up_to)
-    };
-    beyond.iter().map(word).collect::<Vec<_>>().join(",")
-}
-
-fn parse_beyond(text: &str) -> Option<BTreeMap<(u64, u64), Done>> {
-    let one = |word: &str| {
-        let (of, done) = word.split_once('=')?;
-        let (epoch, class) = of.split_once('.')?;
-        let mut positions = done.split('-').map(|position| position.parse().ok());
-        let up_to = positions.next()??;
-        let except = positions.collect::<Option<Vec<u64>>>()?;
-        Some(((epoch.parse().ok()?, u64::from_str_radix(class, 16).ok()?), Done { up_to, except }))
     };
     text.split(',').filter(|word| !word.is_empty()).map(one).collect()
 }
@@ -412,38 +439,65 @@ mod tests {
         format!("{}\n{body}", hex(&digest)).into_bytes()
     }
 
+    fn at(epoch: u64, class: u64, position: u64) -> Place {
+        Place { epoch, class, position }
+    }
+
     #[test]
     fn a_report_is_read_back_and_knows_what_it_says() {
-        let beyond = [((7, 0x1f), Done { up_to: 9, except: vec![3, 5] }), ((8, 3), Done { up_to: 4, except: vec![] })].into();
-        let (finished, seen) = ([(1, 20), (3, 4)].into(), [(1, 2)].into());
-        let at = |epoch, class, position| Place { epoch, class, position };
-        let replays = Replays { unfinished: [at(6, 1, 4)].into(), from: Some(at(6, 1, 9)) };
-        let report = Report { epoch: 7, finished, beyond, replays, seen_epoch: 8, seen };
-        assert_eq!(report.text(), "7:1=20,3=4:8:1=2:7.1f=9-3-5,8.3=4:6.1.4+6.1.9");
+        let lane = Lane;
+        let own = Unfinished { first: [(lane(0xa), at(7, 0x1f, 3)), (lane(2), at(7, 0x1f, 5))].into(), from: Some(at(8, 3, 4)) };
+        let replays = Unfinished { first: [(lane(0xa), at(6, 1, 4))].into(), from: Some(at(6, 1, 9)) };
+        let report = Report { seen_epoch: 8, seen: [(1, 2), (3, 9)].into(), own, replays };
+        assert_eq!(report.text(), "8:1=2,3=9:2.7.1f.5,a.7.1f.3+8.3.4:a.6.1.4+6.1.9");
         assert_eq!(Report::parse(&report.text()), Some(report.clone()));
         assert_eq!(Report::parse(&Report::default().text()), Some(Report::default()));
         let left = Report { seen_epoch: SEEN_ALL, ..Report::default() };
-        assert_eq!((left.text().as_str(), Report::parse(&left.text())), ("0::*:::-", Some(left.clone())));
-        assert!(report.has_finished(at(6, 9, 100)) && report.has_finished(at(7, 3, 4)) && !report.has_finished(at(7, 3, 5)));
-        assert!(report.has_finished(at(7, 0x1f, 4)) && !report.has_finished(at(7, 0x1f, 5)) && !report.has_finished(at(7, 0x1f, 10)));
-        assert!(report.has_finished(at(8, 3, 4)) && !report.has_finished(at(8, 3, 5)) && !report.has_finished(at(8, 1, 1)));
-        assert!(report.reaches(at(7, 0x1f, 5)) && !report.reaches(at(7, 0x1f, 10)));
-        assert!(!report.has_finished(at(7, 2, 1)) && report.has_seen(at(8, 1, 2)) && !report.has_seen(at(8, 1, 3)));
-        assert!(report.is_settled_before(6) && !report.is_settled_before(7) && !report.is_settled_before(8));
-        let replayed = |position, at_marker| report.has_replayed(at(6, 1, position), at_marker);
-        assert_eq!([replayed(3, 8), replayed(4, 8), replayed(5, 8), replayed(9, 8), replayed(5, 9)], [true, false, true, false, false]);
-        for wrong in ["", "1", "a::1:::-", "1:1:1:::-", "1::1", "1::1:::", "1::1::1:-", "1::1::1.1=2-x:-", "1::1:::-+1"] {
+        assert_eq!((left.text().as_str(), Report::parse(&left.text())), ("*::-:-", Some(left.clone())));
+        let finished = |epoch, class, position, of| report.has_finished(at(epoch, class, position), lane(of));
+        // Each lane up to its first, all of them up to where nothing more is told, and nothing that was not received.
+        assert_eq!([finished(7, 0x1f, 2, 0xa), finished(7, 0x1f, 3, 0xa), finished(7, 0x1f, 100, 0xa)], [true, false, false]);
+        assert_eq!([finished(7, 0x1f, 4, 2), finished(7, 0x1f, 5, 2), finished(7, 0x1f, 100, 3)], [true, false, true]);
+        assert_eq!([finished(8, 3, 3, 3), finished(8, 3, 4, 3), finished(8, 1, 2, 3), finished(8, 1, 3, 3)], [true, false, true, false]);
+        assert!(report.reaches(at(7, 0x1f, 5)) && !report.reaches(at(8, 3, 4)) && !report.reaches(at(8, 1, 3)));
+        assert!(report.has_seen(at(8, 1, 2)) && !report.has_seen(at(8, 1, 3)));
+        let settled = |epoch, of: Option<u32>| report.is_settled_before(epoch, of.map(lane));
+        assert_eq!([settled(6, None), settled(7, None), settled(6, Some(0xa)), settled(7, Some(0xa))], [true, false, true, false]);
+        // Behind what is told anything may be unfinished.
+        assert!(!settled(7, Some(3)) && !settled(9, Some(3)));
+        let replayed = |position, of, at_marker| report.has_replayed(at(6, 1, position), lane(of), at_marker);
+        assert_eq!([replayed(3, 0xa, 8), replayed(4, 0xa, 8), replayed(5, 0xa, 8), replayed(5, 1, 8)], [true, false, false, true]);
+        assert_eq!([replayed(9, 1, 8), replayed(5, 1, 9)], [false, false]);
+        for wrong in ["", "1", "a::-:-", "1:1:-:-", "1::-", "1:::-", "1::1.1.1:-", "1::1.1.1.x:-", "1::-:-+1"] {
             assert_eq!(Report::parse(wrong), None, "{wrong}");
         }
     }
 
     #[test]
+    fn an_unfinished_message_of_one_channel_says_nothing_of_another() {
+        let report = Report { seen_epoch: 9, own: Unfinished::of([(at(5, 1, 1), Lane(1))], 4), ..Report::default() };
+        let settled = |lane| report.is_settled_before(9, Some(Lane(lane)));
+        assert!(!settled(1) && settled(2) && !report.is_settled_before(9, None));
+        assert!(!report.is_settled_before(10, Some(Lane(2))), "it has not received all of that yet");
+    }
+
+    #[test]
+    fn however_long_a_queue_is_its_lane_is_named_once_and_of_too_many_lanes_the_first_are() {
+        let queue = (1..=1_000).map(|position| (at(1, 1, position), Lane(7)));
+        assert_eq!(Unfinished::of(queue, 2), Unfinished { first: [(Lane(7), at(1, 1, 1))].into(), from: None });
+        let lanes = (1..=4_u32).map(|lane| (at(1, 1, lane.into()), Lane(lane)));
+        assert_eq!(Unfinished::of(lanes, 2).from, Some(at(1, 1, 3)));
+        assert_ne!(Lane::of_one(at(1, 1, 1)), Lane::of_one(at(2, 1, 1)));
+        let (a, b) = (Print::of("a", false), Print::of("a", true));
+        assert!(Lane::of_channel(a, 9) != Lane::of_channel(b, 9) && Lane::of_channel(a, 9) != Lane::of_channel(a, 8));
+    }
+
+    #[test]
     fn a_marker_is_read_when_it_is_signed_with_the_key_of_the_group() {
-        let body =
-            "epoch 3\nmember a s1\nbefore a s1\nbefore b s1\ndeparted b died 2:1=5:2:1=9::- 2.1.6,2.1f.8\nlater words of no meaning\n";
+        let body = "epoch 3\nmember a s1\nbefore a s1\nbefore b s1\ndeparted b died 2:1=9:-:- 2.1.6,2.1f.8\nlater words of no meaning\n";
         let marker = Marker::parse(&signed(body, "key"), "key").unwrap();
         assert_eq!((marker.epoch, marker.members.len(), marker.before.len()), (3, 1, 2));
-        assert_eq!((marker.departed[0].how, marker.departed[0].report.epoch), (Departure::Died, 2));
+        assert_eq!((marker.departed[0].how, marker.departed[0].report.seen_epoch), (Departure::Died, 2));
         let places = [Place { epoch: 2, class: 1, position: 6 }, Place { epoch: 2, class: 0x1f, position: 8 }];
         assert_eq!((&marker.departed[0].trying, places_text(&marker.departed[0].trying)), (&places.into(), "2.1.6,2.1f.8".to_owned()));
         assert_eq!(Marker::parse(&signed(body, "key"), "other"), Err(NoMarker::Forged));
@@ -455,9 +509,9 @@ mod tests {
 
     #[test]
     fn an_answer_names_everyone_with_what_it_told() {
-        let reply = Reply::parse("known run-17 4\na in 0 4::4:::-\nb out 12 3:1=2:3:1=2::-\n").unwrap();
+        let reply = Reply::parse("known run-17 4\na in 0 4::-:-\nb out 12 3:1=2:-:-\n").unwrap();
         assert!(reply.standing == Standing::Known && reply.run() == "run" && reply.epoch == 4 && reply.records[0].is_member);
-        assert_eq!((reply.records[1].is_member, reply.records[1].silent_ms, reply.report("b").unwrap().epoch), (false, 12, 3));
+        assert_eq!((reply.records[1].is_member, reply.records[1].silent_ms, reply.report("b").unwrap().seen_epoch), (false, 12, 3));
         assert_eq!(Reply::parse("+OK"), None);
     }
 }

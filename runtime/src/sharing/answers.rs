@@ -126,7 +126,7 @@ impl Sharing {
                 set: stay.set.clone(),
                 birth: stay.birth.clone(),
                 epoch: stay.group.epoch(),
-                report: stay.group.report(),
+                report: if operation == Operation::Gave { stay.group.last_report() } else { stay.group.report() },
                 known: if stay.is_reborn { stay.group.known() } else { String::new() },
             }
         };

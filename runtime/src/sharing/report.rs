@@ -76,25 +76,33 @@ impl Sharing {
         let desk = self.desk();
         let own: Vec<String> = desk.stays().map(|stay| stay.group.id().to_string()).collect();
         let records = desk.current.iter().chain(&desk.former).map(|stay| stay.group.records()).find(|records| !records.is_empty());
+        // One that has left goes by no marker any more.
+        let told = |epoch| if epoch == SEEN_ALL { numbers.epoch } else { epoch };
         let members = records.unwrap_or_default().iter().map(|record| {
             let report = &record.report;
+            let received: u64 = report.seen.values().sum();
+            let (finished_epoch, finished) = match report.own.oldest() {
+                Some(place) => (place.epoch, place.position.saturating_sub(1)),
+                None => (report.seen_epoch, received),
+            };
             MemberReport {
                 id: record.id.to_string(),
                 is_self: own.iter().any(|id| **id == *record.id),
                 owns: record.is_member,
                 silent_ms: record.silent_ms,
-                epoch: if report.seen_epoch == SEEN_ALL { report.epoch } else { report.seen_epoch },
-                received: report.seen.values().sum(),
-                finished_epoch: report.epoch,
-                finished: report.finished.values().sum(),
+                epoch: told(report.seen_epoch),
+                received,
+                finished_epoch: told(finished_epoch),
+                finished,
                 replaying: report.replays.oldest().is_some(),
             }
         });
+        let members = members.collect();
         GroupReport {
             key: self.settings.place.key.clone(),
             epoch: numbers.epoch,
             member: numbers.is_member,
-            members: members.collect(),
+            members,
             owned: numbers.counts.owned,
             others: numbers.counts.others,
             replayed: numbers.counts.replayed,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use spinredis_tests::redis::Redis;
+use spinredis_tests::{redis::Redis, wait::eventually};
 
 use super::replicas::{Replicas, assert_in_order, let_it_run, load, rate, shared};
 
@@ -56,6 +56,28 @@ fn a_rollout_with_other_channels_loses_nothing_of_those_that_stay() {
     let published = load.finish().messages;
     replicas.accounts(published).assert_exact();
     assert_in_order(&replicas.handled());
+}
+
+#[test]
+fn a_slow_message_holds_up_its_own_channel_and_no_other_whoever_joins_meanwhile() {
+    let redis = Redis::start();
+    let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 4})));
+    replicas.add(1);
+    redis.publish("c.slow", "W9000 0");
+    // Of what was before they came each of these knows less than the one before it.
+    let joined: Vec<String> = (0..3).flat_map(|_| replicas.add(1)).collect();
+    for channel in 0..40 {
+        redis.publish_all(&format!("c.{channel}"), (0..25).map(|number| (1 + channel * 25 + number).to_string()));
+    }
+    eventually("all other channels are handled", || match replicas.handled().len() {
+        1_000 => Ok(()),
+        handled => Err(handled.to_string()),
+    });
+    assert_eq!(replicas.sum("spinredis_sharing_held"), 0.0);
+    for pod in &joined {
+        assert!(replicas.get(pod).metric("spinredis_messages_handled_total", &[]) > 0.0);
+    }
+    replicas.accounts(1_001).assert_exact();
 }
 
 #[test]

@@ -406,7 +406,7 @@ impl World {
         };
         self.stays[number].has_joined |= operation == Operation::Join;
         let stay = &self.stays[number];
-        let report = stay.group.report();
+        let report = if operation == Operation::Gave { stay.group.last_report() } else { stay.group.report() };
         let call = Call {
             operation: operation.word().to_owned(),
             id: stay.id.to_string(),
@@ -419,8 +419,7 @@ impl World {
             set_text: if operation == Operation::Join { stay.set_text.clone() } else { String::new() },
             known: if stay.is_reborn { stay.group.known() } else { String::new() },
         };
-        let named: usize = report.beyond.values().map(|done| done.except.len()).sum();
-        let is_complete = named < 32 && report.beyond.len() < 8 && report.replays.from.is_none();
+        let is_complete = report.own.from.is_none() && report.replays.from.is_none();
         self.stays[number].is_calling = true;
         let sent = self.now;
         let slowest = self.plan.slowest_call;
