@@ -119,9 +119,10 @@ impl App {
         let client_name = client_name(&name, pod.as_deref());
         let mut receivers: Vec<Receiver> = Vec::new();
         let mut beating = Vec::new();
+        let is_only = servers.0.len() == 1;
         for (server, routes) in servers.0 {
             let wanted = routes.subscriptions().cloned();
-            let settings = sharing(manifest, pod.as_deref(), &server, &references)?;
+            let settings = sharing(manifest, pod.as_deref(), (!is_only).then_some(&server), &references)?;
             let state = Arc::new(match settings {
                 Some(_) => SubscriptionState::shared(name.to_string(), wanted),
                 None => SubscriptionState::new(name.to_string(), wanted),
@@ -133,7 +134,7 @@ impl App {
                 Arc::new(Sharing::new(settings, state.clone(), move |messages| routes.deliver(&from, messages)))
             });
             if let Some(sharing) = &sharing {
-                beating.push((sharing.clone(), Link::new(server.clone(), "trigger".to_owned(), references.clone())));
+                beating.push((sharing.clone(), Link::of_channels(server.clone(), "trigger".to_owned(), references.clone())));
             }
             receivers.push(Receiver {
                 server,
@@ -232,14 +233,20 @@ fn places(name: &str, index: &Index, references: &Arc<References>) -> Result<Vec
     place::places(name, &components, index.trigger.as_ref(), references)
 }
 
-/// How the replicas share the messages of a server, if they do.
-fn sharing(manifest: &Manifest, pod: Option<&str>, server: &Connection, references: &References) -> Result<Option<Settings>, LoadError> {
+/// How the replicas share the messages of a server, if they do. `server` is given when the app has several.
+fn sharing(
+    manifest: &Manifest,
+    pod: Option<&str>,
+    server: Option<&Connection>,
+    references: &References,
+) -> Result<Option<Settings>, LoadError> {
     if !manifest.spec.delivery.is_shared() {
         return Ok(None);
     }
     let signing_key = env::var(GROUP_KEY_VARIABLE).ok().filter(|key| !key.is_empty()).ok_or(LoadError::NoGroupKey)?;
-    // An address that cannot be had yet has database 0, as most have.
-    let database = Endpoint::address(server, "trigger", references).map_or(0, |(_, address)| address.database);
+    // Two addresses of an app may be two databases of one server, which only the database tells apart.
+    let address = server.and_then(|server| Endpoint::address(server, "trigger", references).ok());
+    let database = address.map_or(0, |(_, address)| address.database);
     let place = Place::of(&manifest.metadata.namespace, &manifest.metadata.name, signing_key, database.into());
     Ok(Some(Settings { place, limits: manifest.spec.sharing(), replica: pod.unwrap_or("spinredis").to_owned() }))
 }

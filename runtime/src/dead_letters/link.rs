@@ -53,6 +53,8 @@ pub struct Link {
     /// What errors call it, for example `trigger`.
     field: String,
     references: Arc<References>,
+    /// Whether the database that the address names is left alone: channels know no databases.
+    is_of_channels: bool,
     current: Mutex<Current>,
 }
 
@@ -66,7 +68,13 @@ struct Current {
 impl Link {
     /// A server that nobody has connected to yet.
     pub fn new(connection: Connection, field: String, references: Arc<References>) -> Self {
-        Self { connection, field, references, current: Mutex::default() }
+        Self { connection, field, references, is_of_channels: false, current: Mutex::default() }
+    }
+
+    /// The same for what belongs to channels: in database 0, whichever the address names, so that two addresses of one server lead to the
+    /// same and nobody needs the right to select another.
+    pub fn of_channels(connection: Connection, field: String, references: Arc<References>) -> Self {
+        Self { is_of_channels: true, ..Self::new(connection, field, references) }
     }
 
     /// The server without credentials, as far as its address can be had.
@@ -117,7 +125,10 @@ impl Link {
         if let Some(connection) = &current.connection {
             return Ok((connection.clone(), current.number));
         }
-        let endpoint = Endpoint::resolve(&self.connection, &self.field, &self.references)?;
+        let mut endpoint = Endpoint::resolve(&self.connection, &self.field, &self.references)?;
+        if self.is_of_channels {
+            endpoint.address.database = 0;
+        }
         let opening = open(&endpoint, |host, port| TcpStream::connect((host, port)));
         let connection = match timeout(PATIENCE, opening).await {
             Ok(Ok(connection)) => connection,

@@ -46,6 +46,15 @@ const LOST_EVERY: Duration = Duration::from_secs(1);
 const EXACT_LENGTH: u64 = 1_000;
 const UNKNOWN: i64 = -1;
 
+/// Whether older letters make room for a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// Those beyond the stream's length do.
+    Bounded,
+    /// None does.
+    AsItIs,
+}
+
 /// What metrics read. One look; the numbers need not be of the same moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -215,7 +224,7 @@ impl DeadLetters {
     async fn write(&self, batch: Vec<Letter>) -> Result<(), Trouble> {
         let mut commands = Pipeline::with_capacity(batch.len());
         for letter in &batch {
-            commands.add_command(self.command(&letter.entry));
+            commands.add_command(self.command(&letter.entry, Room::Bounded));
         }
         let answers = match self.place.link.each(&mut commands).await {
             Ok(answers) => answers,
@@ -251,10 +260,14 @@ impl DeadLetters {
         Err(trouble)
     }
 
-    pub(super) fn command(&self, entry: &Entry) -> Cmd {
+    pub(super) fn command(&self, entry: &Entry, room: Room) -> Cmd {
         let Place { stream, max_length, .. } = &self.place;
         let mut command = cmd("XADD");
-        command.arg(stream).arg("MAXLEN").arg(if *max_length <= EXACT_LENGTH { "=" } else { "~" }).arg(*max_length).arg("*");
+        command.arg(stream);
+        if room == Room::Bounded {
+            command.arg("MAXLEN").arg(if *max_length <= EXACT_LENGTH { "=" } else { "~" }).arg(*max_length);
+        }
+        command.arg("*");
         for (name, value) in entry.fields() {
             command.arg(name).arg(&*value);
         }

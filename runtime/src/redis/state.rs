@@ -98,6 +98,10 @@ impl SubscriptionState {
         let mut inner = self.inner();
         inner.refused.remove(&subscription);
         inner.subscribed.insert(subscription);
+        if inner.subscribed.len() >= self.wanted.len() {
+            // What was wrong with the connection is over; what there is now is told by the share.
+            inner.problem = None;
+        }
         self.completed(&mut inner)
     }
 
@@ -109,7 +113,6 @@ impl SubscriptionState {
         if !news {
             return None;
         }
-        inner.problem = None;
         inner.was_ready = true;
         inner.changed = SystemTime::now();
         let missing = inner.lost_at.take().map_or(Duration::ZERO, |since| since.elapsed());

@@ -23,6 +23,16 @@ fn ready_means_every_subscription_is_acknowledged() {
 }
 
 #[test]
+fn once_everything_is_subscribed_what_is_told_is_why_there_is_no_share() {
+    let state = SubscriptionState::shared("ns/app".into(), [channel("a")]);
+    state.lost(&gone());
+    state.share_missing(Some((Reason::RedisPermission, "permit it".to_owned())));
+    assert_eq!(state.status().reason, Reason::RedisUnreachable);
+    state.subscribed(channel("a"));
+    assert_eq!((state.status().reason, state.status().message.as_str()), (Reason::RedisPermission, "permit it"));
+}
+
+#[test]
 fn a_refused_channel_is_named_and_the_others_stay() {
     let state = SubscriptionState::new("ns/app".into(), [channel("a"), channel("b")]);
     state.subscribed(channel("a"));

@@ -28,9 +28,9 @@ impl Sharing {
         let is_current = desk.current.as_ref().is_some_and(|stay| &**stay.group.id() == id);
         let Some(stay) = desk.stay_mut(id) else { return };
         match reply.standing {
-            Standing::Unknown | Standing::Reborn if matches!(operation, Operation::Final | Operation::Gave) => {
-                self.drop_stay(&mut desk, id)
-            }
+            Standing::Unknown if matches!(operation, Operation::Final | Operation::Gave) => self.drop_stay(&mut desk, id),
+            // Others know of it what it told last, which was less: what was finished since is told before it says so again.
+            Standing::Reborn if operation == Operation::Gave => self.drop_stay(&mut desk, id),
             Standing::Unknown if is_current => self.expelled(&mut desk),
             Standing::Unknown => {
                 stay.revoke();

@@ -9,10 +9,11 @@ use std::{
 use bytes::Bytes;
 use spinredis_crds::defaults::QUEUE_ENTRY_OVERHEAD;
 use spinredis_sharing::{progress::Claim, ring, trial::Trial};
+use tokio::time::timeout;
 
 use super::{
     tenure::Tenure,
-    trials::{Trials, Turn},
+    trials::{NoTurn, Trials, Turn},
 };
 use crate::dead_letters::advance::Advance;
 
@@ -102,7 +103,8 @@ fn until_a_turn(suspects: usize) -> Duration {
     all.clamp(Duration::from_millis(5), Duration::from_secs(5))
 }
 
-/// Until one is looked at again while Redis does not answer, so that an app's messages from another server go on.
+/// So long a worker waits until the group certainly counts on this replica, and until a message is looked at again while it does not: so an
+/// app's messages from another server go on.
 const UNTIL_A_LEASE: Duration = Duration::from_millis(500);
 
 impl Owned {
@@ -156,7 +158,7 @@ impl Owned {
     }
 
     /// Waits until the group certainly counts on us, and, when its handler `is_called` and replicas have died with the message, until the
-    /// group has heard that it is tried. Only one worker waits for each.
+    /// group has heard that it is tried. Only one worker waits for each, and none for long.
     pub async fn begin(&self, is_called: bool) -> Beginning {
         let tenure = self.claim().holder();
         let mut turn = None;
@@ -166,17 +168,22 @@ impl Owned {
                 () = tenure.lease.revoked() => return Beginning::Moved,
             };
             match taken {
-                None => return Beginning::Later(until_a_turn(suspect.trials.suspects())),
-                taken => turn = taken,
+                Ok(taken) => turn = Some(taken),
+                Err(NoTurn::Taken) => return Beginning::Later(until_a_turn(suspect.trials.suspects())),
+                Err(NoTurn::WaitedInVain) => return Beginning::Later(UNTIL_A_LEASE),
             }
         }
         if !tenure.lease.holds() && !tenure.lease.is_revoked() {
-            if tenure.is_awaited.swap(true, Ordering::AcqRel) {
+            if tenure.is_far_away.load(Ordering::Acquire) || tenure.is_awaited.swap(true, Ordering::AcqRel) {
                 return Beginning::Later(UNTIL_A_LEASE);
             }
             let _waiting = Waiting(tenure);
-            tenure.lease.granted().await;
+            if timeout(UNTIL_A_LEASE, tenure.lease.granted()).await.is_err() {
+                tenure.is_far_away.store(true, Ordering::Release);
+                return Beginning::Later(UNTIL_A_LEASE);
+            }
         }
+        tenure.is_far_away.store(false, Ordering::Release);
         match tenure.lease.is_revoked() || self.claim().is_handed_over() {
             true => Beginning::Moved,
             false => Beginning::Begun(Begun { _turn: turn }),

@@ -20,6 +20,8 @@ pub struct Shared {
     pub lease: Lease,
     /// Whether a worker waits for the lease.
     pub is_awaited: AtomicBool,
+    /// Whether one has waited for it in vain.
+    pub is_far_away: AtomicBool,
     /// What is tried after a crash, in all stays of this replica.
     pub trials: Arc<Trials>,
 }
@@ -28,7 +30,13 @@ impl Tenure {
     /// Of a new stay. `wake` is woken when the group is to be told of an end.
     pub fn new(wake: Arc<Notify>, trials: Arc<Trials>) -> Self {
         let progress = Progress::new(move || wake.notify_one());
-        Self(Arc::new(Shared { progress, lease: Lease::new(), is_awaited: AtomicBool::new(false), trials }))
+        Self(Arc::new(Shared {
+            progress,
+            lease: Lease::new(),
+            is_awaited: AtomicBool::new(false),
+            is_far_away: AtomicBool::new(false),
+            trials,
+        }))
     }
 }
 

@@ -10,18 +10,15 @@ use std::{
 };
 
 use spinredis_sharing::trial::{self, Trial};
-use tokio::{
-    sync::Notify,
-    time::{sleep_until, timeout},
-};
+use tokio::{sync::Notify, time::timeout};
 
 use super::until::until;
 
 /// So long a message waits to be tried without company. What brings a process down does so at once as a rule, and after this time
 /// what is left of a long queue is tried side by side, so that a crash does not cost more than that.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// So long a worker waits until the group has heard of its message.
-const LONGEST_TELLING: Duration = Duration::from_millis(500);
+/// So long a worker waits for its turn, and again until the group has heard of its message.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// What this replica has in hand of such messages, in all its stays in the group.
 #[derive(Default)]
@@ -70,6 +67,15 @@ impl Drop for Turn {
     }
 }
 
+/// Why a message cannot be taken in hand now: a worker that waits handles nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoTurn {
+    /// Another worker waits already, or the group does not hear.
+    Taken,
+    /// This one has waited long enough.
+    WaitedInVain,
+}
+
 /// A worker waits for its turn.
 struct Waiting<'a>(&'a Trials);
 
@@ -80,26 +86,30 @@ impl Drop for Waiting<'_> {
 }
 
 impl Trials {
-    /// Waits until a message that came into its queue at this time may be taken in hand and the group has heard of it. `None` when another
-    /// one waits already, or the group does not hear: a worker that waits handles nothing else.
-    pub async fn turn(self: &Arc<Self>, trial: Trial, since: Instant) -> Option<Turn> {
+    /// Waits until a message that came into its queue at this time may be taken in hand and the group has heard of it.
+    pub async fn turn(self: &Arc<Self>, trial: Trial, since: Instant) -> Result<Turn, NoTurn> {
         let (turn, change) = self.take_turn(trial, since + PATIENCE).await?;
         let told = self.until(|state| (state.told >= change).then_some(()));
-        timeout(LONGEST_TELLING, told).await.ok()?;
-        Some(turn)
+        timeout(LONGEST_WAIT, told).await.map_err(|_| NoTurn::WaitedInVain)?;
+        Ok(turn)
     }
 
-    async fn take_turn(self: &Arc<Self>, trial: Trial, patient_until: Instant) -> Option<(Turn, u64)> {
+    async fn take_turn(self: &Arc<Self>, trial: Trial, patient_until: Instant) -> Result<(Turn, u64), NoTurn> {
         let mut take = |state: &mut State| self.take(state, trial, patient_until);
-        let taken = match self.now_or_waiting(&mut take)? {
+        let taken = match self.now_or_waiting(&mut take).ok_or(NoTurn::Taken)? {
             Ok(taken) => taken,
-            Err(_waiting) => tokio::select! {
-                taken = self.until(&mut take) => taken,
-                () = sleep_until(patient_until.into()) => self.until(&mut take).await,
-            },
+            Err(_waiting) => {
+                let patience = patient_until.saturating_duration_since(Instant::now());
+                let wait = if patience.is_zero() { LONGEST_WAIT } else { patience.min(LONGEST_WAIT) };
+                match timeout(wait, self.until(&mut take)).await {
+                    Ok(taken) => taken,
+                    // It may be begun beside others from now on, or its worker has waited long enough.
+                    Err(_) => take(&mut self.state()).ok_or(NoTurn::WaitedInVain)?,
+                }
+            }
         };
         self.wake.notify_one();
-        Some(taken)
+        Ok(taken)
     }
 
     /// What can be taken now, or the right to wait for it; `None` when somebody waits already.
@@ -208,7 +218,7 @@ mod tests {
         let second = begin(2);
         tokio::task::yield_now().await;
         assert!(told().1.is_none());
-        assert!(begin(3).await.unwrap().is_none(), "one waits already");
+        assert!(begin(3).await.unwrap().err() == Some(NoTurn::Taken), "one waits already");
         drop(turn);
         tokio::task::yield_now().await;
         let (text, untold) = told();
@@ -232,11 +242,14 @@ mod tests {
     #[tokio::test]
     async fn a_group_that_does_not_hear_holds_no_worker() {
         let trials: Arc<Trials> = Arc::default();
-        assert!(trials.turn(trial(1, Company::Any), Instant::now()).await.is_none(), "it is not told within the time");
+        assert!(
+            trials.turn(trial(1, Company::Any), Instant::now()).await.err() == Some(NoTurn::WaitedInVain),
+            "it is not told within the time"
+        );
         assert_eq!(trials.text(), "-");
         trials.unheard();
-        assert!(trials.take_turn(trial(2, Company::Any), Instant::now()).await.is_none());
+        assert!(trials.take_turn(trial(2, Company::Any), Instant::now()).await.err() == Some(NoTurn::Taken));
         trials.told(trials.untold().unwrap().change);
-        assert!(trials.take_turn(trial(2, Company::Any), Instant::now()).await.is_some());
+        assert!(trials.take_turn(trial(2, Company::Any), Instant::now()).await.is_ok());
     }
 }

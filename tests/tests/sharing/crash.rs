@@ -105,6 +105,27 @@ fn a_connection_that_is_cut_costs_nothing() {
 }
 
 #[test]
+fn letters_that_are_left_in_advance_push_no_other_letter_out() {
+    let redis = Redis::start();
+    let more = json!({"concurrency": 4, "ordering": "None", "deadLetter": {"stream": "dead", "maxLength": 3}});
+    let mut replicas = Replicas::of(&soon_missed(shared(redis.trigger(), more)));
+    let pods = replicas.add(2);
+    redis.publish_all("c.one", (0..3).map(|number| format!("J {number}")));
+    eventually("there are three letters", || match redis.stream("dead").len() {
+        3 => Ok(()),
+        letters => Err(letters.to_string()),
+    });
+    redis.publish_all("c.one", (0..60).map(|number| format!("W0100 {number}")));
+    replicas.kill(&pods[0]);
+    replicas.accounts(60);
+    assert!(replicas.sum("spinredis_sharing_replayed_total") > 3.0);
+    eventually("what was left in advance is taken back", || match redis.stream("dead").len() {
+        3 => Ok(()),
+        letters => Err(letters.to_string()),
+    });
+}
+
+#[test]
 fn a_message_that_kills_whoever_handles_it_becomes_a_dead_letter_and_the_others_do_not() {
     // Three attempts are permitted; of two replicas nobody else has the message after the second.
     for (replicas, kills) in [(4, 3), (2, 2)] {

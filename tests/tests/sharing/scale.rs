@@ -59,6 +59,22 @@ fn a_rollout_with_other_channels_loses_nothing_of_those_that_stay() {
 }
 
 #[test]
+fn another_database_in_the_address_makes_no_other_group_and_needs_no_right() {
+    let redis = Redis::start();
+    let more = json!({"concurrency": 8, "ordering": "None"});
+    let in_database = |database: u8| shared(json!({"address": format!("{}/{database}", redis.address())}), more.clone());
+    redis.command::<String>(&["ACL", "SETUSER", "default", "-select"]);
+    let mut replicas = Replicas::of(&in_database(0));
+    let old = replicas.add(1);
+    replicas.edit(&in_database(1));
+    replicas.add(1);
+    redis.publish_all("c.one", (0..500).map(|number| number.to_string()));
+    replicas.stop(&old);
+    redis.publish_all("c.one", (500..1_000).map(|number| number.to_string()));
+    replicas.accounts(1_000).assert_exact();
+}
+
+#[test]
 fn a_slow_message_holds_up_its_own_channel_and_no_other_whoever_joins_meanwhile() {
     let redis = Redis::start();
     let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 4})));

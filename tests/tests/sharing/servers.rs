@@ -34,7 +34,7 @@ fn publish(redis: &Redis, from: u64, to: u64) {
 }
 
 /// A whole Spin app whose component gets one channel of two servers.
-fn on_two_servers(one: &Redis, other: &Redis) -> App {
+fn on_two_servers(one: &Redis, other: &Redis, concurrency: u32) -> App {
     let app = SpinApp { address: Some(one.address()), ..SpinApp::new("shop") }
         .with_component("c", &guests::wasm("dispatch.wat"), &[], json!({}))
         .with_trigger("c", "c.one", None)
@@ -43,7 +43,7 @@ fn on_two_servers(one: &Redis, other: &Redis) -> App {
     registry.push_spin_app("acme/shop:v1", &app, SpinPacking::Layers);
     let spec = json!({
         "application": {"oci": {"reference": registry.reference("acme/shop:v1")}},
-        "components": [{"id": "c", "ordering": "None", "concurrency": 8}],
+        "components": [{"id": "c", "ordering": "None", "concurrency": concurrency}],
         "delivery": "Shared",
         "drain": "20s",
         "sharing": {"expiry": "5s"},
@@ -59,7 +59,7 @@ fn on_two_servers(one: &Redis, other: &Redis) -> App {
 #[test]
 fn an_app_on_two_servers_shares_the_messages_of_each() {
     let (one, mut other) = (Redis::start(), Redis::start());
-    let mut replicas = Replicas::prepared(on_two_servers(&one, &other));
+    let mut replicas = Replicas::prepared(on_two_servers(&one, &other, 8));
     let pods = replicas.add(3);
     let publish = |redis: &Redis, from: u64, to: u64| redis.publish_all("c.one", (from..to).map(|number| format!("W0001 {number}")));
     publish(&one, 0, 1_000);
@@ -75,6 +75,26 @@ fn an_app_on_two_servers_shares_the_messages_of_each() {
     replicas.all().for_each(|replica| replica.ready());
     publish(&other, 3_000, 4_000);
     replicas.accounts(4_000).assert_exact();
+}
+
+#[test]
+fn what_cannot_be_begun_while_its_server_is_away_holds_up_nothing_of_the_other_even_with_one_worker() {
+    let (one, mut other) = (Redis::start(), Redis::start());
+    let mut replicas = Replicas::prepared(on_two_servers(&one, &other, 1));
+    replicas.add(2);
+    let of = |replicas: &Replicas, is_of_one: bool| replicas.handled().iter().filter(|one| (one.number >= 300) == is_of_one).count();
+    other.publish_all("c.one", (0..300).map(|number| format!("W0100 {number}")));
+    eventually("the messages have come", || if of(&replicas, false) > 2 { Ok(()) } else { Err("none".to_owned()) });
+    other.kill();
+    replicas.all().for_each(|replica| drop(replica.unready()));
+    one.publish_all("c.one", (300..340).map(|number| format!("W0001 {number}")));
+    eventually("the other server's messages are handled", || match of(&replicas, true) {
+        40 => Ok(()),
+        handled => Err(handled.to_string()),
+    });
+    assert!(of(&replicas, false) < 250, "there was nothing that could have held them up");
+    other.start_again();
+    replicas.accounts(340).assert_exact();
 }
 
 /// A server, one that follows it, a proxy before the first, and three replicas behind it that have handled a thousand messages.
