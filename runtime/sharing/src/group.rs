@@ -6,7 +6,7 @@
 //! another's is kept until that one tells that it has finished it.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::AddAssign,
     sync::Arc,
 };
@@ -86,6 +86,23 @@ const MOST_LANES_AT_LAST: usize = 16 << 10;
 
 /// Whose messages are kept that nobody can take over yet. No replica has this name.
 const NOBODY: &str = "";
+
+/// Who owns a message, and what decides that.
+struct Whose<'e> {
+    epoch: &'e Arc<Epoch>,
+    key: u64,
+    owner: Option<&'e Id>,
+}
+
+/// Whose a message is in the present epoch, if this replica is a member. Borrows the epoch and nothing else: this is asked for each message.
+fn whose<'e>(current: Option<&'e Arc<Epoch>>, stage: Stage, subscription: usize, channel: &[u8], payload: &[u8]) -> Option<Whose<'e>> {
+    let epoch = current.filter(|_| stage == Stage::Member)?;
+    let key = match epoch.members.is_ordered(subscription) {
+        true => channel_key(channel),
+        false => content_key(channel, payload),
+    };
+    Some(Whose { epoch, key, owner: epoch.members.class(subscription).owner(key) })
+}
 
 /// One replica's part.
 pub struct Group<T: Parcel> {
@@ -222,21 +239,26 @@ impl<T: Parcel> Group<T> {
 
     /// What to tell the others with a beat.
     pub fn report(&self) -> Report {
-        self.progress().report(MOST_LANES)
+        self.report_of(MOST_LANES)
     }
 
     /// What to tell those who take over: it is told once, and whatever it leaves out is done twice.
     pub fn last_report(&self) -> Report {
-        self.progress().report(MOST_LANES_AT_LAST)
+        self.report_of(MOST_LANES_AT_LAST)
+    }
+
+    fn report_of(&self, most: usize) -> Report {
+        Report { shed: self.ring.shed_up_to(), ..self.progress().report(most) }
     }
 
     /// A message was received by a subscription. `make` makes a parcel of it when it is to be kept or handled.
     pub fn message(&mut self, subscription: usize, channel: &[u8], payload: &[u8], make: impl FnOnce() -> T) -> Taken<T> {
-        let Some((epoch, key, is_ours)) = self.whose(subscription, channel, payload) else { return Taken::Kept };
-        let (place, mark) = self.receive(&epoch, subscription, key, is_ours);
+        let of = whose(self.current.as_ref(), self.stage, subscription, channel, payload);
+        let Some(Whose { epoch, key, owner }) = of else { return Taken::Kept };
+        let (place, mark) = self.receive(epoch, subscription, key, owner == Some(&self.id));
         let Some(mark) = mark else {
             self.counts.others += 1;
-            if let Some(owner) = epoch.members.class(subscription).owner(key) {
+            if let Some(owner) = owner {
                 let parcel = make();
                 let epoch = epoch.clone();
                 let entry = Entry { place, epoch, subscription, key, crashes: 0, is_alone: false, taken_over: None, after: None, parcel };
@@ -267,8 +289,10 @@ impl<T: Parcel> Group<T> {
     /// A message was received that is too large to be taken. Whether it is this replica's to count; it has its position all the same.
     pub fn too_large(&mut self, subscription: usize, channel: &[u8]) -> bool {
         // Its payload is unknown, so its channel decides, for all alike.
-        let Some((epoch, key, is_ours)) = self.whose(subscription, channel, &[]) else { return false };
-        let (_, mark) = self.receive(&epoch, subscription, key, is_ours);
+        let of = whose(self.current.as_ref(), self.stage, subscription, channel, &[]);
+        let Some(Whose { epoch, key, owner }) = of else { return false };
+        let is_ours = owner == Some(&self.id);
+        let (_, mark) = self.receive(epoch, subscription, key, is_ours);
         // Finished as soon as it is counted.
         drop(mark.map(|mark| Claim::own(self.holder.clone(), mark)));
         is_ours
@@ -277,16 +301,6 @@ impl<T: Parcel> Group<T> {
     fn receive(&self, epoch: &Epoch, subscription: usize, key: u64, is_ours: bool) -> (Place, Option<Mark>) {
         let lane = |place| epoch.members.lane(subscription, key, place);
         self.progress().receive(epoch.members.class(subscription).mask, is_ours, lane)
-    }
-
-    fn whose(&self, subscription: usize, channel: &[u8], payload: &[u8]) -> Option<(Arc<Epoch>, u64, bool)> {
-        let epoch = self.current.as_ref().filter(|_| self.stage == Stage::Member)?;
-        let key = match epoch.members.is_ordered(subscription) {
-            true => channel_key(channel),
-            false => content_key(channel, payload),
-        };
-        let is_ours = epoch.members.class(subscription).owner(key) == Some(&self.id);
-        Some((epoch.clone(), key, is_ours))
     }
 
     /// A marker was received. Returns whether it changes anything for this replica.
@@ -507,13 +521,18 @@ impl<T: Parcel> Group<T> {
         self.ready.clear();
     }
 
-    /// This replica stops before everything is finished: these are there to do what is left, as far as they have it. What nobody
-    /// else has is handed out now, since there is nobody to wait for.
-    pub fn give_up(&mut self, heirs: BTreeSet<Id>) {
-        if !heirs.is_empty() {
+    /// This replica stops before everything is finished: all other members are there to do what is left, as far as they have it. What
+    /// nobody else has is handed out now, since there is nobody to wait for. `own` are this replica's stays. Returns whether there is
+    /// anybody to tell.
+    pub fn give_up(&mut self, records: &[Record], own: &[Id]) -> bool {
+        let others = records.iter().filter(|record| record.is_member && !own.contains(&record.id));
+        let heirs: BTreeMap<Id, Option<Place>> = others.map(|record| (record.id.clone(), record.report.shed)).collect();
+        let has_heirs = !heirs.is_empty();
+        if has_heirs {
             self.progress().leave_to(heirs);
         }
         self.ready.extend(self.held.clear().into_iter().map(|item| item.delivery));
         self.ready.retain(|delivery| !delivery.claim.is_handed_over());
+        has_heirs
     }
 }

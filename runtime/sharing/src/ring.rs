@@ -83,6 +83,8 @@ pub struct Ring<T> {
     bytes: u64,
     max_bytes: u64,
     overflowed: u64,
+    /// The last place of those that had to go.
+    shed_up_to: Option<Place>,
     /// Numbers entries in the order they came here.
     next: u64,
 }
@@ -102,7 +104,7 @@ impl<T> Default for Line<T> {
 impl<T: Parcel> Ring<T> {
     /// An empty one.
     pub fn new(max_bytes: u64) -> Self {
-        Self { by_owner: BTreeMap::new(), bytes: 0, max_bytes, overflowed: 0, next: 0 }
+        Self { by_owner: BTreeMap::new(), bytes: 0, max_bytes, overflowed: 0, shed_up_to: None, next: 0 }
     }
 
     /// Bytes that are kept.
@@ -130,6 +132,11 @@ impl<T: Parcel> Ring<T> {
         self.overflowed
     }
 
+    /// Everything unfinished that it was given is kept, from behind this place on. Those that go are the oldest.
+    pub fn shed_up_to(&self) -> Option<Place> {
+        self.shed_up_to
+    }
+
     /// Keeps a message of an owner, the newest.
     pub fn push(&mut self, owner: &Id, entry: Entry<T>) {
         self.bytes += entry.parcel.bytes();
@@ -151,6 +158,7 @@ impl<T: Parcel> Ring<T> {
         let Some((_, entry)) = oldest.and_then(|line| line.entries.pop_front()) else { return false };
         self.bytes -= entry.parcel.bytes();
         self.overflowed += 1;
+        self.shed_up_to = self.shed_up_to.max(Some(entry.place));
         true
     }
 

@@ -49,7 +49,7 @@ const UNKNOWN: i64 = -1;
 /// Whether older letters make room for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
-    /// Those beyond the stream's length do.
+    /// Those beyond the stream's length do, letters in advance not counted.
     Bounded,
     /// None does.
     AsItIs,
@@ -84,6 +84,8 @@ pub struct DeadLetters {
     emptied: Notify,
     news: News,
     pub(super) written: AtomicU64,
+    /// Letters in advance that are in the stream.
+    pub(super) in_advance: Arc<AtomicU64>,
     write_failures: AtomicU64,
     lost: AtomicU64,
     stream_length: AtomicI64,
@@ -108,6 +110,7 @@ impl DeadLetters {
             emptied: Notify::new(),
             news: News::default(),
             written: AtomicU64::new(0),
+            in_advance: Arc::default(),
             write_failures: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             stream_length: AtomicI64::new(UNKNOWN),
@@ -265,7 +268,8 @@ impl DeadLetters {
         let mut command = cmd("XADD");
         command.arg(stream);
         if room == Room::Bounded {
-            command.arg("MAXLEN").arg(if *max_length <= EXACT_LENGTH { "=" } else { "~" }).arg(*max_length);
+            let length = max_length + self.in_advance.load(Ordering::Relaxed);
+            command.arg("MAXLEN").arg(if *max_length <= EXACT_LENGTH { "=" } else { "~" }).arg(length);
         }
         command.arg("*");
         for (name, value) in entry.fields() {
