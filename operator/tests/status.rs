@@ -225,8 +225,8 @@ fn while_replicas_come_and_go_it_says_how_many_and_which() {
     };
     assert_eq!(said(2, 5, 0), "5 replicas are subscribed and 2 wanted: 3 will finish and stop");
     assert_eq!(said(2, 0, 0), "0 of 2 replicas are subscribed; new ones start");
-    assert_eq!(said(2, 0, 2), "0 of 2 replicas are subscribed; new ones start, and 2 pods of an earlier generation serve until they are");
-    assert_eq!(said(2, 1, 1), "1 of 2 replicas are subscribed; new ones start, and 1 pod of an earlier generation serves until they are");
+    assert_eq!(said(2, 0, 2), "0 of 2 replicas are subscribed; new ones start, and 2 pods of an earlier generation serve until then");
+    assert_eq!(said(2, 1, 1), "1 of 2 replicas are subscribed; new ones start, and 1 pod of an earlier generation serves until then");
     assert_eq!(said(2, 2, 1), "2 of 2 replicas are subscribed; older pods finish and stop");
 }
 

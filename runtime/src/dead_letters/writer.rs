@@ -251,6 +251,7 @@ impl DeadLetters {
             }
         }
         self.written.fetch_add(written.len() as u64, Ordering::Relaxed);
+        self.grown(written.len());
         self.write_failures.fetch_add(refused.len() as u64, Ordering::Relaxed);
         self.done(&written);
         self.put_back(refused);
@@ -292,6 +293,16 @@ impl DeadLetters {
 
     fn put_back(&self, letters: Vec<Letter>) {
         self.state().waiting.put_back(letters);
+    }
+
+    /// The stream has so many letters more, as far as it takes them: until it is asked for its length again.
+    fn grown(&self, letters: usize) {
+        let most = i64::try_from(self.place.max_length).unwrap_or(i64::MAX);
+        let known = self.stream_length.load(Ordering::Relaxed);
+        if known != UNKNOWN {
+            let length = known.saturating_add(i64::try_from(letters).unwrap_or(i64::MAX));
+            self.stream_length.store(length.min(most.max(known)), Ordering::Relaxed);
+        }
     }
 
     /// Asks how long the stream is.

@@ -90,7 +90,8 @@ impl Session {
                 Err(SessionError::Auth {
                     address,
                     user: user.map_or("the default user".to_owned(), |user| format!("user {user}")),
-                    error,
+                    // Redis ends a sentence that goes on here.
+                    error: error.trim_end_matches('.').to_owned(),
                     origin: endpoint.password_origin.clone(),
                 })
             }

@@ -124,10 +124,11 @@ impl SubscriptionState {
     /// any more.
     pub fn share_taken(&self, members: usize) -> Option<Duration> {
         let mut inner = self.inner();
-        if inner.share != Share::Taken(members) {
-            inner.share = Share::Taken(members);
+        // How many share is no news: what is told is since when this one does.
+        if !matches!(inner.share, Share::Taken(_)) {
             inner.changed = SystemTime::now();
         }
+        inner.share = Share::Taken(members);
         self.completed(&mut inner)
     }
 

@@ -40,6 +40,7 @@ impl Sharing {
             Standing::Reborn => self.reborn(&mut desk, id, is_current, reply),
             Standing::Known => {
                 stay.birth.clone_from(&reply.birth);
+                stay.answered = Some(Instant::now());
                 if matches!(operation, Operation::Final | Operation::Gave) {
                     self.drop_stay(&mut desk, id);
                 } else {

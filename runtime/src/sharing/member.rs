@@ -124,6 +124,7 @@ impl Sharing {
             wanted: [Operation::Join].into(),
             has_joined: false,
             hands_over: false,
+            answered: None,
             has_been_cut: false,
             is_reborn: false,
             set,
@@ -303,14 +304,17 @@ impl Sharing {
 fn tell_change(marker: &Marker, taken_over: u64) {
     let members = marker.members.len();
     let dead: Vec<&str> = marker.departed.iter().filter(|one| one.how == Departure::Died).map(|one| &*one.id).collect();
-    if dead.is_empty() {
-        tracing::info!("shares the messages as one of {members}");
-    } else {
-        tracing::warn!(
-            replicas = dead.join(" "),
+    let dead = dead.join(" ");
+    match taken_over {
+        _ if dead.is_empty() => tracing::info!("shares the messages as one of {members}"),
+        // After a restart of Redis these are stays of replicas that have come back as others.
+        0 => tracing::info!(
+            "{dead} was silent for too long and is forgotten; this one takes nothing over and shares the messages as one of {members}"
+        ),
+        _ => tracing::warn!(
             taken_over,
-            "a replica was silent for too long and is taken for dead: of what it had not finished, this one does {taken_over}; it shares the \
+            "{dead} was silent for too long and is taken for dead: of what it had not finished, this one does {taken_over}; it shares the \
              messages as one of {members} now"
-        );
+        ),
     }
 }

@@ -75,7 +75,11 @@ impl Sharing {
         let numbers = self.numbers();
         let desk = self.desk();
         let own: Vec<String> = desk.stays().map(|stay| stay.group.id().to_string()).collect();
-        let records = desk.current.iter().chain(&desk.former).map(|stay| stay.group.records()).find(|records| !records.is_empty());
+        let known = desk.stays().find(|stay| !stay.group.records().is_empty());
+        let records = known.map(|stay| stay.group.records());
+        // Since the group's last answer nobody is heard of.
+        let unheard = known.and_then(|stay| stay.answered).map_or(0, |answered| answered.elapsed().as_millis() as u64);
+        let has_lease = desk.current.as_ref().is_some_and(|stay| stay.group.holder().lease.holds());
         // One that has left goes by no marker any more.
         let told = |epoch| if epoch == SEEN_ALL { numbers.epoch } else { epoch };
         let members = records.unwrap_or_default().iter().map(|record| {
@@ -89,7 +93,7 @@ impl Sharing {
                 id: record.id.to_string(),
                 is_self: own.iter().any(|id| **id == *record.id),
                 owns: record.is_member,
-                silent_ms: record.silent_ms,
+                silent_ms: record.silent_ms.saturating_add(unheard),
                 epoch: told(report.seen_epoch),
                 received,
                 finished_epoch: told(finished_epoch),
@@ -101,7 +105,7 @@ impl Sharing {
         GroupReport {
             key: self.settings.place.key.clone(),
             epoch: numbers.epoch,
-            member: numbers.is_member,
+            member: numbers.is_member && has_lease,
             members,
             owned: numbers.counts.owned,
             others: numbers.counts.others,

@@ -28,6 +28,17 @@ pub enum ScriptError {
         /// The group's key.
         key: String,
     },
+    /// Nothing can be written.
+    #[error(
+        "{server} takes no writes ({error}), so replicas that share messages may begin none: give it memory (OOM), let its snapshots succeed \
+         (MISCONF), or lead the address to the primary (READONLY, NOREPLICAS)"
+    )]
+    NoWrites {
+        /// The server.
+        server: String,
+        /// Redis's own words.
+        error: String,
+    },
     /// No answer in time.
     #[error("{server} did not answer within {patience:?}: others may take this replica for dead meanwhile")]
     Silent {
@@ -45,7 +56,7 @@ impl ScriptError {
     /// The reason in the app's status.
     pub fn reason(&self) -> Reason {
         match self {
-            ScriptError::Permission { .. } => Reason::RedisPermission,
+            ScriptError::Permission { .. } | ScriptError::NoWrites { .. } => Reason::RedisPermission,
             ScriptError::Link(LinkError::Auth { .. }) => Reason::RedisAuthFailed,
             _ => Reason::RedisUnreachable,
         }
@@ -87,6 +98,9 @@ impl Script {
             Ok(Err(LinkError::Redis(error))) if is_permission(&error) => {
                 Err(ScriptError::Permission { server: self.link.server(), error: error.to_string(), key: self.place.key.clone() })
             }
+            Ok(Err(LinkError::Redis(error))) if takes_no_writes(&error) => {
+                Err(ScriptError::NoWrites { server: self.link.server(), error: error.to_string() })
+            }
             Ok(Err(error)) => Err(error.into()),
             Err(_) => {
                 self.link.forget().await;
@@ -103,6 +117,12 @@ pub(super) fn permit(key: &str) -> String {
         "permit it for this user with ACL SETUSER … ~{prefix}:* &{prefix}:* +subscribe +eval +evalsha +time +info +hgetall +hset +hdel +pexpire \
          +publish; or set delivery: EachReplica, and every replica handles every message"
     )
+}
+
+/// Whether Redis is there and refuses every write: its memory is full, its snapshots fail, or it follows another server.
+fn takes_no_writes(error: &redis::RedisError) -> bool {
+    let (code, text) = (error.code().unwrap_or_default(), error.to_string());
+    ["OOM", "MISCONF", "READONLY", "NOREPLICAS"].iter().any(|word| code == *word || text.contains(&format!("{word} ")))
 }
 
 /// Redis says it at the command, or, of a command inside the script, in the script's error: "The user executing the script can't …" (7),

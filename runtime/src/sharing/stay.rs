@@ -27,6 +27,8 @@ pub(super) struct Stay {
     pub(super) set: (String, String),
     /// The group's birth, as it last heard of it.
     pub(super) birth: String,
+    /// When the group answered it last.
+    pub(super) answered: Option<Instant>,
     /// Since when it knows of a marker that has not come.
     pub(super) behind: Option<Instant>,
 }

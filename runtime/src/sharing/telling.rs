@@ -64,7 +64,9 @@ async fn tell(sharing: &Sharing, link: &Link) -> Result<(), LinkError> {
     }
     let key = &sharing.settings.place.key;
     let mut commands = pipe();
-    commands.hset_multiple(key, &tried.iter().map(|(id, text)| (trials_field(id), text.as_str())).collect::<Vec<_>>());
+    // Not by `hset_multiple`, which is HMSET: the user may HSET, as the script does.
+    let fields: Vec<(String, &str)> = tried.iter().map(|(id, text)| (trials_field(id), text.as_str())).collect();
+    commands.cmd("HSET").arg(key).arg(&fields);
     // A group that was forgotten meanwhile does not stay for ever because of this.
     commands.pexpire(key, i64::try_from(kept_for(sharing.settings.limits.expiry).as_millis()).unwrap_or(i64::MAX));
     link.each(&mut commands).await?.into_iter().find_map(Result::err).map_or(Ok(()), |error| Err(error.into()))

@@ -27,6 +27,25 @@ fn a_user_with_the_rights_that_the_docs_name_can_share() {
     replicas.add(1);
     redis.publish_all("c.one", (0..100).map(|number| number.to_string()));
     replicas.accounts(100).assert_exact();
+    // What is tried after a crash is told with the same rights.
+    redis.publish_each((100..140).map(|number| (["c.a", "c.b", "c.c", "c.d"][number % 4], format!("W0100 {number}"))));
+    replicas.kill(&pod);
+    replicas.accounts(140);
+    assert!(replicas.sum("spinredis_sharing_replayed_total") > 0.0);
+}
+
+#[test]
+fn a_redis_that_takes_no_writes_is_named_with_what_to_do_and_everything_goes_on_after_it() {
+    let redis = Redis::start();
+    let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 8})));
+    let pod = replicas.add(1).remove(0);
+    redis.command::<String>(&["CONFIG", "SET", "maxmemory", "1"]);
+    let message = replicas.get(&pod).wait_for_reason("RedisPermission");
+    assert!(message.contains("takes no writes") && message.contains("give it memory"), "{message}");
+    redis.command::<String>(&["CONFIG", "SET", "maxmemory", "0"]);
+    replicas.get(&pod).ready();
+    redis.publish_all("c.one", (0..10).map(|number| number.to_string()));
+    replicas.accounts(10).assert_exact();
 }
 
 #[test]

@@ -134,8 +134,14 @@ fn phase(seen: &Observation<'_>, newest: &[&Pod], ready: usize, old_ready: usize
         };
         return (Phase::Ready, Problem { reason, message });
     }
-    let problem = why_not(seen, newest, &counts)
-        .unwrap_or_else(|| Problem { reason: Reason::Progressing, message: under_way(ready, old_ready, wanted, counts.replicas) });
+    let problem = match why_not(seen, newest, &counts) {
+        Some(mut problem) if problem.reason == Reason::Progressing && old_ready > 0 => {
+            problem.message = format!("{}; {} until then", problem.message, serving(old_ready));
+            problem
+        }
+        Some(problem) => problem,
+        None => Problem { reason: Reason::Progressing, message: under_way(ready, old_ready, wanted, counts.replicas) },
+    };
     (unready(&problem), problem)
 }
 
@@ -150,13 +156,18 @@ fn under_way(ready: usize, old_ready: usize, wanted: i32, there: i32) -> String 
         0 if there == 1 => "1 pod is finishing its queue before it stops".to_owned(),
         0 => format!("{there} pods are finishing their queues before they stop"),
         _ if ready > enough => format!("{ready} replicas are subscribed and {wanted} wanted: {} will finish and stop", ready - enough),
-        _ if ready == enough => format!("{} subscribed; older pods finish and stop", of_replicas(ready, wanted)),
+        _ if ready == enough && there > wanted => format!("{} subscribed; older pods finish and stop", of_replicas(ready, wanted)),
+        _ if ready == enough => format!("{} subscribed; Kubernetes has yet to count them", of_replicas(ready, wanted)),
         _ if old_ready == 0 => format!("{} subscribed; new ones start", of_replicas(ready, wanted)),
-        _ => {
-            let (of, older) = (of_replicas(ready, wanted), if old_ready == 1 { "1 pod".to_owned() } else { format!("{old_ready} pods") });
-            let serve = if old_ready == 1 { "serves" } else { "serve" };
-            format!("{of} subscribed; new ones start, and {older} of an earlier generation {serve} until they are")
-        }
+        _ => format!("{} subscribed; new ones start, and {} until then", of_replicas(ready, wanted), serving(old_ready)),
+    }
+}
+
+/// Who handles messages while the newest pods do not.
+fn serving(pods: usize) -> String {
+    match pods {
+        1 => "1 pod of an earlier generation serves".to_owned(),
+        _ => format!("{pods} pods of an earlier generation serve"),
     }
 }
 

@@ -83,16 +83,19 @@ fn group(text: &mut String, group: &GroupReport) {
         (group.replayed, "taken over"),
         (group.overflowed, "no longer kept"),
         (group.hurried, "out of order"),
-        (group.expulsions, "times taken for dead"),
-        (group.cuts, "times cut off"),
+        (group.expulsions, "taken for dead itself"),
+        (group.cuts, "cut off"),
         (group.ignored, "strange markers"),
         (group.failed_beats, "failed beats"),
     ];
-    let events: Vec<String> = events.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let events: Vec<String> = events.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{what} {count}")).collect();
     if !events.is_empty() {
         let _ = writeln!(text, "         {}", events.join(", "));
     }
     let rows: Vec<Vec<String>> = group.members.iter().map(member).collect();
+    if rows.is_empty() {
+        return;
+    }
     for line in table(&MEMBER_HEADINGS, rows.iter().map(Vec::as_slice)).lines() {
         let _ = writeln!(text, "         {line}");
     }
@@ -311,7 +314,7 @@ mod tests {
         let text = text(&report);
         for line in [
             "         owns a share: 45 messages owned, 45 of others; epoch 7",
-            "         3 taken over",
+            "         taken over 3",
             "         REPLICA          STATE   RECEIVED  FINISHED  LAST BEAT",
             "         shop-a.1 (this)  member  7/90      7/88      40 ms",
         ] {
