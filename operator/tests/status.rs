@@ -228,6 +228,15 @@ fn while_replicas_come_and_go_it_says_how_many_and_which() {
     assert_eq!(said(2, 0, 2), "0 of 2 replicas are subscribed; new ones start, and 2 pods of an earlier generation serve until then");
     assert_eq!(said(2, 1, 1), "1 of 2 replicas are subscribed; new ones start, and 1 pod of an earlier generation serves until then");
     assert_eq!(said(2, 2, 1), "2 of 2 replicas are subscribed; older pods finish and stop");
+    // Those that stop already are not among the pods that are looked at.
+    let counted = |there: i32| {
+        let pods = (0..2).map(|_| pod(NEW, prepared(), running(true))).collect();
+        let mut deployment = deployment(2, 2, 2, there, json!([]));
+        deployment.metadata.generation = Some(8);
+        verdict(&Seen { subject: subject(2, None), deployment: Some(deployment), pods, ..Seen::default() }.status()).2
+    };
+    assert_eq!(counted(4), "2 of 2 replicas are subscribed; the others finish and stop");
+    assert_eq!(counted(2), "2 of 2 replicas are subscribed; Kubernetes has yet to count them");
 }
 
 #[test]

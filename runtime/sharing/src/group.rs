@@ -6,7 +6,7 @@
 //! another's is kept until that one tells that it has finished it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     ops::AddAssign,
     sync::Arc,
 };
@@ -17,7 +17,7 @@ use crate::{
     held::{Held, Item},
     line::Mark,
     progress::{Claim, Progress},
-    ring::{Entry, Parcel, Ring},
+    ring::{After, Entry, Parcel, Ring},
     share::{Print, Subscriptions, channel_key, content_key},
     trial::Trial,
     wire::{Departed, Departure, Lane, Marker, Named, Place, Record, Reply, Report, Standing},
@@ -81,8 +81,8 @@ impl AddAssign for Counts {
 
 /// Lanes with something unfinished that a beat names: some 600 bytes of each kind.
 const MOST_LANES: usize = 32;
-/// Those that a last report names: some 300 kB, of the megabyte that a marker may have.
-const MOST_LANES_AT_LAST: usize = 16 << 10;
+/// Those that a last report names of each kind. An entry has up to 40 bytes, so both take a third of the megabyte that a marker may have.
+const MOST_LANES_AT_LAST: usize = 4 << 10;
 
 /// Whose messages are kept that nobody can take over yet. No replica has this name.
 const NOBODY: &str = "";
@@ -239,16 +239,12 @@ impl<T: Parcel> Group<T> {
 
     /// What to tell the others with a beat.
     pub fn report(&self) -> Report {
-        self.report_of(MOST_LANES)
+        self.progress().report(MOST_LANES)
     }
 
     /// What to tell those who take over: it is told once, and whatever it leaves out is done twice.
     pub fn last_report(&self) -> Report {
-        self.report_of(MOST_LANES_AT_LAST)
-    }
-
-    fn report_of(&self, most: usize) -> Report {
-        Report { shed: self.ring.shed_up_to(), ..self.progress().report(most) }
+        self.progress().report(MOST_LANES_AT_LAST)
     }
 
     /// A message was received by a subscription. `make` makes a parcel of it when it is to be kept or handled.
@@ -349,7 +345,7 @@ impl<T: Parcel> Group<T> {
             self.ring.clear();
             self.progress().leave();
         } else if !is_new {
-            let waiting = self.ring.orphans(&NOBODY.into(), Departure::Gave, &Report::default(), &BTreeSet::new());
+            let waiting = self.ring.orphans(&NOBODY.into(), Departure::Gave, &Report::default(), &BTreeSet::new(), epoch.number);
             self.pass_on(waiting, &epoch);
             marker.departed.iter().for_each(|departed| self.depart(departed, &epoch));
         }
@@ -373,7 +369,7 @@ impl<T: Parcel> Group<T> {
             Departure::Cut => drop(self.reports.insert(id.clone(), report.clone())),
             _ => drop(self.reports.remove(id)),
         }
-        let orphans = self.ring.orphans(id, *how, report, trying);
+        let orphans = self.ring.orphans(id, *how, report, trying, now.number);
         self.pass_on(orphans, now);
     }
 
@@ -451,10 +447,13 @@ impl<T: Parcel> Group<T> {
     /// Nothing waits for what was published in a later epoch, so no two replicas wait for each other.
     fn may_go(&self, item: &Item<T>, asked: &mut HashMap<(u64, Lane), bool>) -> bool {
         let lane = Lane::of_channel(self.prints[item.subscription], item.channel);
-        // One that was cut off has received nothing since, and has told what it had.
-        let is_before = |report: &Report| report.is_finished_before(item.place.epoch + 1, Some(lane));
-        if item.after.as_ref().and_then(|id| self.reports.get(id)).is_some_and(|report| !is_before(report)) {
-            return false;
+        if let Some(After { id, marker }) = &item.after {
+            // One that was cut off has received nothing since, and has told what it had: with the cut, not before it.
+            let has_told = self.replied >= *marker;
+            let is_finished = |report: &Report| report.is_finished_before(item.place.epoch + 1, Some(lane));
+            if !has_told || self.reports.get(id).is_some_and(|report| !is_finished(report)) {
+                return false;
+            }
         }
         let mut all_settled_before = |epoch| *asked.entry((epoch, lane)).or_insert_with(|| self.all_settled_before(epoch, Some(lane)));
         self.unsettled.iter().filter(|epoch| epoch.number <= item.place.epoch).all(|epoch| {
@@ -521,18 +520,13 @@ impl<T: Parcel> Group<T> {
         self.ready.clear();
     }
 
-    /// This replica stops before everything is finished: all other members are there to do what is left, as far as they have it. What
-    /// nobody else has is handed out now, since there is nobody to wait for. `own` are this replica's stays. Returns whether there is
-    /// anybody to tell.
-    pub fn give_up(&mut self, records: &[Record], own: &[Id]) -> bool {
-        let others = records.iter().filter(|record| record.is_member && !own.contains(&record.id));
-        let heirs: BTreeMap<Id, Option<Place>> = others.map(|record| (record.id.clone(), record.report.shed)).collect();
-        let has_heirs = !heirs.is_empty();
-        if has_heirs {
+    /// This replica stops before everything is finished: these are there to do what is left, as far as they have it. What nobody
+    /// else has is handed out now, since there is nobody to wait for.
+    pub fn give_up(&mut self, heirs: BTreeSet<Id>) {
+        if !heirs.is_empty() {
             self.progress().leave_to(heirs);
         }
         self.ready.extend(self.held.clear().into_iter().map(|item| item.delivery));
         self.ready.retain(|delivery| !delivery.claim.is_handed_over());
-        has_heirs
     }
 }

@@ -2,7 +2,11 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::{Id, group::Delivery, ring::Parcel, wire::Place};
+use crate::{
+    group::Delivery,
+    ring::{After, Parcel},
+    wire::Place,
+};
 
 /// A message that waits.
 pub struct Item<T: Parcel> {
@@ -14,8 +18,8 @@ pub struct Item<T: Parcel> {
     pub subscription: usize,
     /// What decides whose it is.
     pub key: u64,
-    /// This member was cut off and finishes what came before it.
-    pub after: Option<Id>,
+    /// Who finishes what came before it.
+    pub after: Option<After>,
     /// The message.
     pub delivery: Delivery<T>,
     /// Its bytes.

@@ -11,10 +11,7 @@ use std::{
     },
 };
 
-use crate::{
-    epoch::Members,
-    wire::{Lane, Place},
-};
+use crate::{epoch::Members, wire::Lane};
 
 /// Messages whose bits are together.
 const TOGETHER: usize = 64;
@@ -42,10 +39,9 @@ struct Bundle {
 pub(crate) struct Marks {
     /// One bit for each that is finished.
     finished: AtomicU64,
-    /// Who received them.
+    /// Who received them, and their class.
     members: Arc<Members>,
-    /// The place of the first of them.
-    from: Place,
+    class: u64,
 }
 
 /// Where the end of one message is marked.
@@ -61,9 +57,9 @@ impl Mark {
         self.marks.finished.fetch_or(self.bit, Ordering::SeqCst);
     }
 
-    /// Who received the message, and a place that is not behind its own, of its epoch and class.
-    pub fn received(&self) -> (&Members, Place) {
-        (&self.marks.members, self.marks.from)
+    /// Who received the message, and its class.
+    pub fn members(&self) -> (&Members, u64) {
+        (&self.marks.members, self.marks.class)
     }
 }
 
@@ -88,19 +84,19 @@ impl Line {
         self.seen
     }
 
-    /// The message that was counted last, at this place, is owned. `members` received it.
-    pub fn own(&mut self, place: Place, lane: Lane, members: &Arc<Members>) -> Mark {
+    /// The message that was counted last is owned. `members` received it, and `class` is the line's.
+    pub fn own(&mut self, lane: Lane, members: &Arc<Members>, class: u64) -> Mark {
         let bundle = match self.owned.back_mut().filter(|bundle| !bundle.is_full()) {
             Some(bundle) => bundle,
             None => {
                 self.forget_finished();
-                let marks = Arc::new(Marks { finished: AtomicU64::new(0), members: members.clone(), from: place });
+                let marks = Arc::new(Marks { finished: AtomicU64::new(0), members: members.clone(), class });
                 self.owned.push_back(Bundle { marks, messages: Vec::with_capacity(TOGETHER) });
                 let last = self.owned.len() - 1;
                 &mut self.owned[last]
             }
         };
-        bundle.messages.push((place.position, lane));
+        bundle.messages.push((self.seen, lane));
         Mark { marks: bundle.marks.clone(), bit: 1 << (bundle.messages.len() - 1) }
     }
 
@@ -141,10 +137,6 @@ impl Line {
 mod tests {
     use super::*;
 
-    fn at(position: u64) -> Place {
-        Place { epoch: 1, class: 1, position }
-    }
-
     fn lane(number: u64) -> Lane {
         Lane(u32::try_from(number).unwrap())
     }
@@ -156,7 +148,7 @@ mod tests {
         for number in 0..500 {
             let position = line.receive();
             if number % 3 != 0 {
-                marks.push((position, line.own(at(position), lane(number), &members)));
+                marks.push((position, line.own(lane(number), &members, 1)));
             }
         }
         assert_eq!((line.seen(), line.unfinished()), (500, 333));
@@ -178,8 +170,8 @@ mod tests {
     fn one_that_does_not_end_keeps_nothing_that_comes_behind_it() {
         let (mut line, members) = (Line::default(), Arc::new(Members::default()));
         let mut own = || {
-            let position = line.receive();
-            line.own(at(position), lane(1), &members)
+            line.receive();
+            line.own(lane(1), &members, 1)
         };
         let slow = own();
         (0..100_000).for_each(|_| own().set());

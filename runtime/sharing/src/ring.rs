@@ -26,6 +26,15 @@ pub trait Parcel {
     fn most_crashes(&self) -> u32;
 }
 
+/// A member that was cut off before it received a message, and finishes what came before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct After {
+    /// Its id.
+    pub id: Id,
+    /// Number of the marker that tells of it. What it had received is known with that.
+    pub marker: u64,
+}
+
 /// A message of somebody else.
 #[derive(Debug)]
 pub struct Entry<T> {
@@ -43,8 +52,8 @@ pub struct Entry<T> {
     pub is_alone: bool,
     /// Its owner took it over at this epoch's marker.
     pub taken_over: Option<u64>,
-    /// This member was cut off before it received the message, and finishes what came before.
-    pub after: Option<Id>,
+    /// Who finishes what came before it.
+    pub after: Option<After>,
     /// The message.
     pub parcel: T,
 }
@@ -83,8 +92,6 @@ pub struct Ring<T> {
     bytes: u64,
     max_bytes: u64,
     overflowed: u64,
-    /// The last place of those that had to go.
-    shed_up_to: Option<Place>,
     /// Numbers entries in the order they came here.
     next: u64,
 }
@@ -104,7 +111,7 @@ impl<T> Default for Line<T> {
 impl<T: Parcel> Ring<T> {
     /// An empty one.
     pub fn new(max_bytes: u64) -> Self {
-        Self { by_owner: BTreeMap::new(), bytes: 0, max_bytes, overflowed: 0, shed_up_to: None, next: 0 }
+        Self { by_owner: BTreeMap::new(), bytes: 0, max_bytes, overflowed: 0, next: 0 }
     }
 
     /// Bytes that are kept.
@@ -132,11 +139,6 @@ impl<T: Parcel> Ring<T> {
         self.overflowed
     }
 
-    /// Everything unfinished that it was given is kept, from behind this place on. Those that go are the oldest.
-    pub fn shed_up_to(&self) -> Option<Place> {
-        self.shed_up_to
-    }
-
     /// Keeps a message of an owner, the newest.
     pub fn push(&mut self, owner: &Id, entry: Entry<T>) {
         self.bytes += entry.parcel.bytes();
@@ -158,7 +160,6 @@ impl<T: Parcel> Ring<T> {
         let Some((_, entry)) = oldest.and_then(|line| line.entries.pop_front()) else { return false };
         self.bytes -= entry.parcel.bytes();
         self.overflowed += 1;
-        self.shed_up_to = self.shed_up_to.max(Some(entry.place));
         true
     }
 
@@ -190,9 +191,9 @@ impl<T: Parcel> Ring<T> {
         }
     }
 
-    /// Takes out what a member leaves behind that departs so, with this as its last report
-    /// and these in hand of those that were tried.
-    pub fn orphans(&mut self, owner: &Id, how: Departure, report: &Report, trying: &BTreeSet<Place>) -> Vec<Entry<T>> {
+    /// Takes out what a member leaves behind that departs so, with this as its last report and these in hand of those that were tried, at
+    /// the marker of this number.
+    pub fn orphans(&mut self, owner: &Id, how: Departure, report: &Report, trying: &BTreeSet<Place>, marker: u64) -> Vec<Entry<T>> {
         self.finished(owner, report);
         let Some(mut line) = self.by_owner.remove(owner) else { return Vec::new() };
         let mut stay = Line { entries: VecDeque::new(), is_mixed: line.is_mixed };
@@ -203,7 +204,7 @@ impl<T: Parcel> Ring<T> {
                     stay.entries.push_back((number, entry));
                     continue;
                 }
-                Departure::Cut if entry.after.is_none() => entry.after = Some(owner.clone()),
+                Departure::Cut if entry.after.is_none() => entry.after = Some(After { id: owner.clone(), marker }),
                 Departure::Died => {
                     let most_crashes = entry.parcel.most_crashes();
                     (entry.crashes, entry.is_alone) = verdict(entry.place, entry.crashes, entry.is_alone, trying, most_crashes);

@@ -69,8 +69,8 @@ pub struct Place {
 
 impl Place {
     /// Of an app on a server. Apps that have only their name in common, one after the other or in two clusters, have different keys
-    /// to sign with and different groups. `database` tells two servers of one app apart that may be one; of an app with one server it is 0,
-    /// whichever its address names, since channels know no databases.
+    /// to sign with and different groups. `database` tells two servers of one app apart that are one; else it is 0, whichever the address
+    /// names, since channels know no databases.
     pub fn of(namespace: &str, app: &str, signing_key: String, database: i64) -> Self {
         let prefix = prefix(namespace, app);
         let name = format!("{prefix}group-{}-{database}", &crate::wire::hex(&Sha1::digest(&signing_key))[..8]);

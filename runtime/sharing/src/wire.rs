@@ -141,8 +141,6 @@ pub struct Report {
     pub own: Unfinished,
     /// What it has not finished of what it took over from others.
     pub replays: Unfinished,
-    /// Up to this place it may have let go messages of others that were unfinished, since they were too many to keep.
-    pub shed: Option<Place>,
 }
 
 impl Report {
@@ -180,21 +178,19 @@ impl Report {
     /// As one word.
     pub fn text(&self) -> String {
         let seen_epoch = if self.seen_epoch == SEEN_ALL { "*".to_owned() } else { self.seen_epoch.to_string() };
-        let shed = self.shed.map_or_else(|| "-".to_owned(), place_text);
-        format!("{seen_epoch}:{}:{}:{}:{shed}", positions_text(&self.seen), self.own.text(), self.replays.text())
+        format!("{seen_epoch}:{}:{}:{}", positions_text(&self.seen), self.own.text(), self.replays.text())
     }
 
     /// Reads [`text`](Self::text).
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
         let mut next = || parts.next();
-        let (seen_epoch, seen, own, replays, shed) = (next()?, next()?, next()?, next()?, next()?);
+        let (seen_epoch, seen, own, replays) = (next()?, next()?, next()?, next()?);
         Some(Self {
             seen_epoch: if seen_epoch == "*" { SEEN_ALL } else { seen_epoch.parse().ok()? },
             seen: parse_positions(seen)?,
             own: Unfinished::parse(own)?,
             replays: Unfinished::parse(replays)?,
-            shed: if shed == "-" { None } else { Some(parse_place(shed)?) },
         })
     }
 }
@@ -452,12 +448,12 @@ mod tests {
         let lane = Lane;
         let own = Unfinished { first: [(lane(0xa), at(7, 0x1f, 3)), (lane(2), at(7, 0x1f, 5))].into(), from: Some(at(8, 3, 4)) };
         let replays = Unfinished { first: [(lane(0xa), at(6, 1, 4))].into(), from: Some(at(6, 1, 9)) };
-        let report = Report { seen_epoch: 8, seen: [(1, 2), (3, 9)].into(), own, replays, shed: Some(at(5, 1, 2)) };
-        assert_eq!(report.text(), "8:1=2,3=9:2.7.1f.5,a.7.1f.3+8.3.4:a.6.1.4+6.1.9:5.1.2");
+        let report = Report { seen_epoch: 8, seen: [(1, 2), (3, 9)].into(), own, replays };
+        assert_eq!(report.text(), "8:1=2,3=9:2.7.1f.5,a.7.1f.3+8.3.4:a.6.1.4+6.1.9");
         assert_eq!(Report::parse(&report.text()), Some(report.clone()));
         assert_eq!(Report::parse(&Report::default().text()), Some(Report::default()));
         let left = Report { seen_epoch: SEEN_ALL, ..Report::default() };
-        assert_eq!((left.text().as_str(), Report::parse(&left.text())), ("*::-:-:-", Some(left.clone())));
+        assert_eq!((left.text().as_str(), Report::parse(&left.text())), ("*::-:-", Some(left.clone())));
         let finished = |epoch, class, position, of| report.has_finished(at(epoch, class, position), lane(of));
         // Each lane up to its first, all of them up to where nothing more is told, and nothing that was not received.
         assert_eq!([finished(7, 0x1f, 2, 0xa), finished(7, 0x1f, 3, 0xa), finished(7, 0x1f, 100, 0xa)], [true, false, false]);
@@ -472,7 +468,7 @@ mod tests {
         let replayed = |position, of, at_marker| report.has_replayed(at(6, 1, position), lane(of), at_marker);
         assert_eq!([replayed(3, 0xa, 8), replayed(4, 0xa, 8), replayed(5, 0xa, 8), replayed(5, 1, 8)], [true, false, false, true]);
         assert_eq!([replayed(9, 1, 8), replayed(5, 1, 9)], [false, false]);
-        for wrong in ["", "1", "a::-:-:-", "1:1:-:-:-", "1::-:-", "1:::-:-", "1::1.1.1:-:-", "1::1.1.1.x:-:-", "1::-:-+1:-", "1::-:-:1"] {
+        for wrong in ["", "1", "a::-:-", "1:1:-:-", "1::-", "1:::-", "1::1.1.1:-", "1::1.1.1.x:-", "1::-:-+1"] {
             assert_eq!(Report::parse(wrong), None, "{wrong}");
         }
     }
@@ -498,7 +494,7 @@ mod tests {
 
     #[test]
     fn a_marker_is_read_when_it_is_signed_with_the_key_of_the_group() {
-        let body = "epoch 3\nmember a s1\nbefore a s1\nbefore b s1\ndeparted b died 2:1=9:-:-:- 2.1.6,2.1f.8\nlater words of no meaning\n";
+        let body = "epoch 3\nmember a s1\nbefore a s1\nbefore b s1\ndeparted b died 2:1=9:-:- 2.1.6,2.1f.8\nlater words of no meaning\n";
         let marker = Marker::parse(&signed(body, "key"), "key").unwrap();
         assert_eq!((marker.epoch, marker.members.len(), marker.before.len()), (3, 1, 2));
         assert_eq!((marker.departed[0].how, marker.departed[0].report.seen_epoch), (Departure::Died, 2));
@@ -513,7 +509,7 @@ mod tests {
 
     #[test]
     fn an_answer_names_everyone_with_what_it_told() {
-        let reply = Reply::parse("known run-17 4\na in 0 4::-:-:-\nb out 12 3:1=2:-:-:-\n").unwrap();
+        let reply = Reply::parse("known run-17 4\na in 0 4::-:-\nb out 12 3:1=2:-:-\n").unwrap();
         assert!(reply.standing == Standing::Known && reply.run() == "run" && reply.epoch == 4 && reply.records[0].is_member);
         assert_eq!((reply.records[1].is_member, reply.records[1].silent_ms, reply.report("b").unwrap().seen_epoch), (false, 12, 3));
         assert_eq!(Reply::parse("+OK"), None);

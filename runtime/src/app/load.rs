@@ -3,7 +3,7 @@
 
 use std::{env, path::Path, sync::Arc};
 
-use spinredis_crds::{Connection, manifest::Manifest, sharing::GROUP_KEY_VARIABLE};
+use spinredis_crds::{Connection, address::RedisAddress, manifest::Manifest, sharing::GROUP_KEY_VARIABLE};
 use spinredis_sharing::script::Place;
 use tokio_util::sync::CancellationToken;
 
@@ -119,10 +119,10 @@ impl App {
         let client_name = client_name(&name, pod.as_deref());
         let mut receivers: Vec<Receiver> = Vec::new();
         let mut beating = Vec::new();
-        let is_only = servers.0.len() == 1;
-        for (server, routes) in servers.0 {
+        let databases = databases(servers.0.iter().map(|(server, _)| server), &references);
+        for ((server, routes), database) in servers.0.into_iter().zip(databases) {
             let wanted = routes.subscriptions().cloned();
-            let settings = sharing(manifest, pod.as_deref(), (!is_only).then_some(&server), &references)?;
+            let settings = sharing(manifest, pod.as_deref(), database)?;
             let state = Arc::new(match settings {
                 Some(_) => SubscriptionState::shared(name.to_string(), wanted),
                 None => SubscriptionState::new(name.to_string(), wanted),
@@ -233,20 +233,21 @@ fn places(name: &str, index: &Index, references: &Arc<References>) -> Result<Vec
     place::places(name, &components, index.trigger.as_ref(), references)
 }
 
-/// How the replicas share the messages of a server, if they do. `server` is given when the app has several.
-fn sharing(
-    manifest: &Manifest,
-    pod: Option<&str>,
-    server: Option<&Connection>,
-    references: &References,
-) -> Result<Option<Settings>, LoadError> {
+/// What tells an app's servers apart that are one, each for itself: the database that the address names, and 0 for all others. So the
+/// number may change as long as it tells nothing apart.
+fn databases<'s>(servers: impl Iterator<Item = &'s Connection>, references: &References) -> Vec<u32> {
+    let addresses: Vec<_> =
+        servers.map(|server| Endpoint::address(server, "trigger", references).ok().map(|(_, address)| address)).collect();
+    let same = |one: &RedisAddress| addresses.iter().flatten().filter(|other| (&other.host, other.port) == (&one.host, one.port)).count();
+    addresses.iter().map(|address| address.as_ref().filter(|address| same(address) > 1).map_or(0, |address| address.database)).collect()
+}
+
+/// How the replicas share the messages of a server, if they do.
+fn sharing(manifest: &Manifest, pod: Option<&str>, database: u32) -> Result<Option<Settings>, LoadError> {
     if !manifest.spec.delivery.is_shared() {
         return Ok(None);
     }
     let signing_key = env::var(GROUP_KEY_VARIABLE).ok().filter(|key| !key.is_empty()).ok_or(LoadError::NoGroupKey)?;
-    // Two addresses of an app may be two databases of one server, which only the database tells apart.
-    let address = server.and_then(|server| Endpoint::address(server, "trigger", references).ok());
-    let database = address.map_or(0, |(_, address)| address.database);
     let place = Place::of(&manifest.metadata.namespace, &manifest.metadata.name, signing_key, database.into());
     Ok(Some(Settings { place, limits: manifest.spec.sharing(), replica: pod.unwrap_or("spinredis").to_owned() }))
 }

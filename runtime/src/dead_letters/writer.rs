@@ -49,7 +49,7 @@ const UNKNOWN: i64 = -1;
 /// Whether older letters make room for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
-    /// Those beyond the stream's length do, letters in advance not counted.
+    /// Those beyond the stream's length do, this replica's letters in advance not counted.
     Bounded,
     /// None does.
     AsItIs,

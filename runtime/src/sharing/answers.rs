@@ -45,6 +45,7 @@ impl Sharing {
                     self.drop_stay(&mut desk, id);
                 } else {
                     stay.group.holder().lease.extend(sent, self.settings.limits.expiry);
+                    stay.group.holder().is_far_away.store(false, Ordering::Release);
                     if std::mem::take(&mut stay.is_reborn) {
                         stay.group.holder().trials.tell_again();
                     }

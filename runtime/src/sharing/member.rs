@@ -5,6 +5,7 @@
 //! on telling what it has finished until it can say that it is done.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -19,7 +20,7 @@ use spinredis_sharing::{
     group::{Group, Stage},
     script::Operation,
     share::{Print, Subscriptions},
-    wire::{Departure, Marker, NoMarker, Record},
+    wire::{Departure, Marker, NoMarker},
 };
 use tokio::sync::Notify;
 
@@ -123,7 +124,6 @@ impl Sharing {
             group,
             wanted: [Operation::Join].into(),
             has_joined: false,
-            hands_over: false,
             answered: None,
             has_been_cut: false,
             is_reborn: false,
@@ -257,12 +257,16 @@ impl Sharing {
     pub fn give_up(&self) -> Vec<Tenure> {
         let mut desk = self.desk();
         let own: Vec<Id> = desk.stays().map(|stay| stay.group.id().clone()).collect();
-        let records: Vec<Record> = desk.stays().flat_map(|stay| stay.group.records()).cloned().collect();
+        let members = desk.stays().flat_map(|stay| stay.group.records()).filter(|record| record.is_member && !own.contains(&record.id));
+        let heirs: BTreeSet<Id> = members.map(|record| record.id.clone()).collect();
         let present = desk.current.take();
         desk.former.extend(present);
         let mut ready = Vec::new();
         for stay in &mut desk.former {
-            stay.hands_over = stay.group.give_up(&records, &own);
+            stay.group.give_up(heirs.clone());
+            if !heirs.is_empty() {
+                stay.wanted = [Operation::Gave].into();
+            }
             ready.extend(stay.take_ready());
         }
         (self.deliver)(ready);
@@ -272,16 +276,13 @@ impl Sharing {
         tenures
     }
 
-    /// Waits until the group knows that this replica is gone. Not before dead letters are written: until then their messages are unfinished.
+    /// Waits until the group knows that this replica is gone.
     pub async fn gone(&self) {
         self.stopping.store(true, Ordering::Release);
         {
             let mut desk = self.desk();
             if let Some(stay) = desk.current.take() {
                 desk.former.push_back(stay);
-            }
-            for stay in desk.former.iter_mut().filter(|stay| stay.hands_over) {
-                stay.wanted = [Operation::Gave].into();
             }
         }
         self.wake.notify_one();

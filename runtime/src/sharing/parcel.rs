@@ -183,7 +183,6 @@ impl Owned {
                 return Beginning::Later(UNTIL_A_LEASE);
             }
         }
-        tenure.is_far_away.store(false, Ordering::Release);
         match tenure.lease.is_revoked() || self.claim().is_handed_over() {
             true => Beginning::Moved,
             false => Beginning::Begun(Begun { _turn: turn }),

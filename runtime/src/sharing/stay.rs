@@ -17,8 +17,6 @@ pub(super) struct Stay {
     pub(super) wanted: VecDeque<Operation>,
     /// Whether it has asked to be a member.
     pub(super) has_joined: bool,
-    /// Whether others do what it has not finished when it says that it is gone.
-    pub(super) hands_over: bool,
     /// Whether its connection broke.
     pub(super) has_been_cut: bool,
     /// Whether the group has forgotten everything and was not told yet who there was.

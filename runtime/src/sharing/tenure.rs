@@ -20,7 +20,7 @@ pub struct Shared {
     pub lease: Lease,
     /// Whether a worker waits for the lease.
     pub is_awaited: AtomicBool,
-    /// Whether one has waited for it in vain.
+    /// Whether one has waited for it in vain, and the group has not answered since.
     pub is_far_away: AtomicBool,
     /// What is tried after a crash, in all stays of this replica.
     pub trials: Arc<Trials>,

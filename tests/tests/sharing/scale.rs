@@ -1,12 +1,9 @@
 //! Replicas come and go while messages do: none is lost, none is handled twice, and channels keep their order.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use serde_json::json;
-use spinredis_tests::{
-    redis::Redis,
-    wait::{eventually, eventually_within},
-};
+use spinredis_tests::{redis::Redis, wait::eventually};
 
 use super::replicas::{Replicas, assert_in_order, let_it_run, load, rate, shared};
 
@@ -113,37 +110,6 @@ fn what_no_other_replica_has_received_is_not_handed_over_but_kept() {
     let handled = replicas.handled().len();
     assert_eq!(handled + redis.stream("dead").len(), 40, "{}", replicas.logs());
     assert!(handled < 40);
-}
-
-#[test]
-fn what_the_others_could_not_keep_goes_to_the_dead_letters_when_a_replica_stops() {
-    let redis = Redis::start();
-    let more = json!({"concurrency": 1, "ordering": "None", "deadLetter": {"stream": "dead"}});
-    let mut manifest = shared(redis.trigger(), more);
-    manifest["spec"]["drain"] = json!("2s");
-    manifest["spec"]["sharing"]["ringBytes"] = json!("1Mi");
-    let mut replicas = Replicas::of(&manifest);
-    let pods = replicas.add(2);
-    // Half of them are three times what the other replica may keep.
-    let padding = "x".repeat(1_000);
-    redis.publish_all("c.one", (0..4_400).map(|number| format!("W0005 {padding} {number}")));
-    let overflowed = |pod: &str| replicas.get(pod).metric("spinredis_sharing_overflowed_total", &[]);
-    eventually("what is too much is gone", || match overflowed(&pods[1]) {
-        0.0 => Err("nothing is".to_owned()),
-        _ => Ok(()),
-    });
-    replicas.stop(&pods[..1]);
-    let letters = redis.stream("dead").len();
-    assert!(letters > 500, "{letters} letters\n{}", replicas.logs());
-    // The one that was in hand when the time was up may be both.
-    eventually_within(Duration::from_secs(120), "each message is handled or a letter", || {
-        let handled = replicas.handled().len();
-        if (4_400..=4_401).contains(&(handled + letters)) { Ok(()) } else { Err(format!("{handled} and {letters}")) }
-    });
-    let numbers: BTreeSet<u64> = replicas.handled().iter().map(|handled| handled.number).collect();
-    assert!(numbers.len() + letters >= 4_400, "{} and {letters}", numbers.len());
-    assert_eq!(redis.stream("dead").len(), letters);
-    assert!(replicas.sum("spinredis_sharing_replayed_total") > 100.0);
 }
 
 #[test]

@@ -112,8 +112,8 @@ impl World {
                 continue;
             }
             let records = self.stays[stay].group.records().to_vec();
-            let own = [self.stays[stay].id.clone()];
-            self.stays[stay].group.give_up(&records, &own);
+            let heirs = records.into_iter().filter(|record| record.is_member).map(|record| record.id).collect();
+            self.stays[stay].group.give_up(heirs);
             self.stays[stay].progress.freeze();
             drop(self.stays[stay].group.take_ready());
             self.stays[stay].is_lost = true;
