@@ -18,6 +18,7 @@ use crate::{
     line::Mark,
     progress::{Claim, Progress},
     ring::{After, Entry, Parcel, Ring},
+    script::Operation,
     share::{Print, Subscriptions, channel_key, content_key},
     trial::Trial,
     wire::{Departed, Departure, Lane, Marker, Named, Place, Record, Reply, Report, Standing},
@@ -237,14 +238,13 @@ impl<T: Parcel> Group<T> {
         self.progress().is_finished()
     }
 
-    /// What to tell the others with a beat.
-    pub fn report(&self) -> Report {
-        self.progress().report(MOST_LANES)
-    }
-
-    /// What to tell those who take over: it is told once, and whatever it leaves out is done twice.
-    pub fn last_report(&self) -> Report {
-        self.progress().report(MOST_LANES_AT_LAST)
+    /// What to tell the others with this operation.
+    pub fn report(&self, operation: Operation) -> Report {
+        self.progress().report(match operation {
+            // Told once, to those who take over: whatever it leaves out is done twice.
+            Operation::Gave => MOST_LANES_AT_LAST,
+            _ => MOST_LANES,
+        })
     }
 
     /// A message was received by a subscription. `make` makes a parcel of it when it is to be kept or handled.
@@ -266,12 +266,11 @@ impl<T: Parcel> Group<T> {
         self.counts.owned += 1;
         let parcel = make();
         if !self.calm && epoch.members.is_ordered(subscription) {
-            let channel = channel_key(channel);
             let bytes = parcel.bytes();
             let delivery = Delivery { parcel, claim, crashes: 0, trial: None };
-            let item = Item { channel, place, subscription, key, after: None, delivery, bytes };
+            let item = Item { channel: key, place, subscription, after: None, delivery, bytes };
             let mut asked = HashMap::new();
-            let waits = self.held.has(channel) || !self.may_go(&item, &mut asked);
+            let waits = self.held.has(key) || !self.may_go(&item, &mut asked);
             if waits && self.held.bytes() + bytes <= self.ring.max_bytes() {
                 self.held.push(item);
                 return Taken::Kept;
@@ -400,7 +399,7 @@ impl<T: Parcel> Group<T> {
         let delivery = Delivery { parcel, claim, crashes, trial };
         if epoch.members.is_ordered(subscription) {
             // Whose order counts has its channel for a key.
-            self.held.push(Item { channel: key, place, subscription, key, after, delivery, bytes });
+            self.held.push(Item { channel: key, place, subscription, after, delivery, bytes });
         } else {
             self.ready.push(delivery);
         }
@@ -464,7 +463,7 @@ impl<T: Parcel> Group<T> {
             if epoch.number == self.first && !all_settled_before(epoch.number - 1) {
                 return false;
             }
-            match epoch.before.class(item.subscription).owner(item.key) {
+            match epoch.before.class(item.subscription).owner(item.channel) {
                 Some(id) if *id != self.id => match (self.gone.get(id), self.reports.get(id)) {
                     (None, Some(report)) => report.is_settled_before(epoch.number, Some(lane)),
                     (Some(false), _) => true,

@@ -10,14 +10,12 @@ use crate::{
 
 /// A message that waits.
 pub struct Item<T: Parcel> {
-    /// Its channel: nothing of one channel overtakes.
+    /// The key of its channel, which decides whose it is: nothing of one channel overtakes.
     pub channel: u64,
     /// Where it came.
     pub place: Place,
     /// The subscription it came by.
     pub subscription: usize,
-    /// What decides whose it is.
-    pub key: u64,
     /// Who finishes what came before it.
     pub after: Option<After>,
     /// The message.

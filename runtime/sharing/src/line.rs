@@ -101,7 +101,7 @@ impl Line {
     }
 
     /// One that does not end must not keep all that come behind it. So the whole line is looked at whenever it has doubled.
-    fn forget_finished(&mut self) {
+    pub fn forget_finished(&mut self) {
         while self.owned.pop_front_if(|bundle| bundle.is_full() && bundle.is_finished()).is_some() {}
         if self.owned.len() > LOOKED_AT_FROM.max(2 * self.stayed) {
             self.owned.retain(|bundle| !bundle.is_full() || !bundle.is_finished());

@@ -248,6 +248,7 @@ impl Inner {
     fn forget_finished(&mut self) {
         let present = self.epochs.back().map(|epoch| epoch.number);
         self.epochs.retain(|epoch| Some(epoch.number) == present || !epoch.is_finished());
+        self.epochs.iter_mut().flat_map(|epoch| &mut epoch.classes).for_each(|(_, line)| line.forget_finished());
     }
 }
 

@@ -119,10 +119,10 @@ impl App {
         let client_name = client_name(&name, pod.as_deref());
         let mut receivers: Vec<Receiver> = Vec::new();
         let mut beating = Vec::new();
-        let databases = databases(servers.0.iter().map(|(server, _)| server), &references);
-        for ((server, routes), database) in servers.0.into_iter().zip(databases) {
+        let connections: Vec<Connection> = servers.0.iter().map(|(server, _)| server.clone()).collect();
+        for (server, routes) in servers.0 {
             let wanted = routes.subscriptions().cloned();
-            let settings = sharing(manifest, pod.as_deref(), database)?;
+            let settings = sharing(manifest, pod.as_deref(), || database(&server, &connections, &references))?;
             let state = Arc::new(match settings {
                 Some(_) => SubscriptionState::shared(name.to_string(), wanted),
                 None => SubscriptionState::new(name.to_string(), wanted),
@@ -233,22 +233,25 @@ fn places(name: &str, index: &Index, references: &Arc<References>) -> Result<Vec
     place::places(name, &components, index.trigger.as_ref(), references)
 }
 
-/// What tells an app's servers apart that are one, each for itself: the database that the address names, and 0 for all others. So the
-/// number may change as long as it tells nothing apart.
-fn databases<'s>(servers: impl Iterator<Item = &'s Connection>, references: &References) -> Vec<u32> {
-    let addresses: Vec<_> =
-        servers.map(|server| Endpoint::address(server, "trigger", references).ok().map(|(_, address)| address)).collect();
-    let same = |one: &RedisAddress| addresses.iter().flatten().filter(|other| (&other.host, other.port) == (&one.host, one.port)).count();
-    addresses.iter().map(|address| address.as_ref().filter(|address| same(address) > 1).map_or(0, |address| address.database)).collect()
+/// What tells a server from others of its app that are the same: the database that its address names; 0 where there is none. So the number
+/// may change as long as it tells nothing apart.
+fn database(server: &Connection, all: &[Connection], references: &References) -> u32 {
+    let address = |server| Endpoint::address(server, "trigger", references).ok().map(|(_, address)| address);
+    // Nothing is read for the one server that most apps have.
+    let others = all.iter().filter(|other| *other != server);
+    let others: Vec<RedisAddress> = others.filter_map(address).collect();
+    let own = if others.is_empty() { None } else { address(server) };
+    let is_another = |own: &RedisAddress| others.iter().any(|other| (&other.host, other.port) == (&own.host, own.port));
+    own.filter(is_another).map_or(0, |own| own.database)
 }
 
 /// How the replicas share the messages of a server, if they do.
-fn sharing(manifest: &Manifest, pod: Option<&str>, database: u32) -> Result<Option<Settings>, LoadError> {
+fn sharing(manifest: &Manifest, pod: Option<&str>, database: impl FnOnce() -> u32) -> Result<Option<Settings>, LoadError> {
     if !manifest.spec.delivery.is_shared() {
         return Ok(None);
     }
     let signing_key = env::var(GROUP_KEY_VARIABLE).ok().filter(|key| !key.is_empty()).ok_or(LoadError::NoGroupKey)?;
-    let place = Place::of(&manifest.metadata.namespace, &manifest.metadata.name, signing_key, database.into());
+    let place = Place::of(&manifest.metadata.namespace, &manifest.metadata.name, signing_key, database().into());
     Ok(Some(Settings { place, limits: manifest.spec.sharing(), replica: pod.unwrap_or("spinredis").to_owned() }))
 }
 

@@ -128,7 +128,7 @@ impl Sharing {
                 set: stay.set.clone(),
                 birth: stay.birth.clone(),
                 epoch: stay.group.epoch(),
-                report: if operation == Operation::Gave { stay.group.last_report() } else { stay.group.report() },
+                report: stay.group.report(operation),
                 known: if stay.is_reborn { stay.group.known() } else { String::new() },
             }
         };

@@ -101,12 +101,11 @@ impl Sharing {
                 replaying: report.replays.oldest().is_some(),
             }
         });
-        let members = members.collect();
         GroupReport {
             key: self.settings.place.key.clone(),
             epoch: numbers.epoch,
             member: numbers.is_member && has_lease,
-            members,
+            members: members.collect(),
             owned: numbers.counts.owned,
             others: numbers.counts.others,
             replayed: numbers.counts.replayed,

@@ -111,18 +111,18 @@ fn letters_that_are_left_in_advance_push_no_other_letter_out() {
     let mut replicas = Replicas::of(&soon_missed(shared(redis.trigger(), more)));
     let pods = replicas.add(2);
     redis.publish_all("c.one", (0..3).map(|number| format!("J {number}")));
-    eventually("there are three letters", || match redis.stream("dead").len() {
-        3 => Ok(()),
-        letters => Err(letters.to_string()),
-    });
+    let there_are_three = |what: &str| {
+        eventually(what, || match redis.stream("dead").len() {
+            3 => Ok(()),
+            letters => Err(letters.to_string()),
+        });
+    };
+    there_are_three("there are three letters");
     redis.publish_all("c.one", (0..60).map(|number| format!("W0100 {number}")));
     replicas.kill(&pods[0]);
     replicas.accounts(60);
     assert!(replicas.sum("spinredis_sharing_replayed_total") > 3.0);
-    eventually("what was left in advance is taken back", || match redis.stream("dead").len() {
-        3 => Ok(()),
-        letters => Err(letters.to_string()),
-    });
+    there_are_three("what was left in advance is taken back");
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub fn compute(seen: &Observation<'_>) -> SpinRedisAppStatus {
     let (newest, older): (Vec<&Pod>, Vec<&Pod>) = pods.iter().partition(|pod| is_of_template(pod, seen.deployment));
     let ready = newest.iter().filter(|pod| is_ready(pod)).count();
     let old_ready = older.iter().filter(|pod| is_ready(pod)).count();
-    let (phase, why) = phase(seen, &newest, &older, ready);
+    let (phase, why) = phase(seen, &newest, ready, Older { pods: older.len(), ready: old_ready });
     let components = components(seen, &newest);
     let conditions = conditions::conditions(
         phase,
@@ -101,6 +101,14 @@ fn delivery(seen: &Observation<'_>) -> Option<Delivery> {
     }
 }
 
+/// Pods of earlier templates.
+#[derive(Clone, Copy)]
+struct Older {
+    pods: usize,
+    /// Those of them that are subscribed.
+    ready: usize,
+}
+
 /// How many pods the Deployment counts.
 #[derive(Default)]
 struct Counts {
@@ -120,7 +128,7 @@ fn counts(deployment: Option<&Deployment>) -> Counts {
     Counts { replicas: count(status.replicas), is_current, is_complete }
 }
 
-fn phase(seen: &Observation<'_>, newest: &[&Pod], older: &[&Pod], ready: usize) -> (Phase, Problem) {
+fn phase(seen: &Observation<'_>, newest: &[&Pod], ready: usize, older: Older) -> (Phase, Problem) {
     if let Some(problem) = seen.problem {
         return (unready(problem), problem.clone());
     }
@@ -134,14 +142,13 @@ fn phase(seen: &Observation<'_>, newest: &[&Pod], older: &[&Pod], ready: usize) 
         };
         return (Phase::Ready, Problem { reason, message });
     }
-    let old_ready = older.iter().filter(|pod| is_ready(pod)).count();
     let problem = match why_not(seen, newest, &counts) {
-        Some(mut problem) if problem.reason == Reason::Progressing && old_ready > 0 => {
-            problem.message = format!("{}; {} until then", problem.message, serving(old_ready));
+        Some(mut problem) if problem.reason == Reason::Progressing && older.ready > 0 => {
+            problem.message = format!("{}; {} until then", problem.message, serving(older.ready));
             problem
         }
         Some(problem) => problem,
-        None => Problem { reason: Reason::Progressing, message: under_way(ready, (old_ready, older.len()), wanted, counts.replicas) },
+        None => Problem { reason: Reason::Progressing, message: under_way(ready, older, wanted, counts.replicas) },
     };
     (unready(&problem), problem)
 }
@@ -151,17 +158,17 @@ fn unready(problem: &Problem) -> Phase {
 }
 
 /// What happens while the newest pods have nothing to complain of, and the Deployment does not count all it wants.
-fn under_way(ready: usize, (old_ready, older): (usize, usize), wanted: i32, there: i32) -> String {
+fn under_way(ready: usize, older: Older, wanted: i32, there: i32) -> String {
     let enough = usize::try_from(wanted).unwrap_or_default();
     match wanted {
         0 if there == 1 => "1 pod is finishing its queue before it stops".to_owned(),
         0 => format!("{there} pods are finishing their queues before they stop"),
         _ if ready > enough => format!("{ready} replicas are subscribed and {wanted} wanted: {} will finish and stop", ready - enough),
-        _ if ready == enough && older > 0 => format!("{} subscribed; older pods finish and stop", of_replicas(ready, wanted)),
+        _ if ready == enough && older.pods > 0 => format!("{} subscribed; older pods finish and stop", of_replicas(ready, wanted)),
         _ if ready == enough && there > wanted => format!("{} subscribed; the others finish and stop", of_replicas(ready, wanted)),
         _ if ready == enough => format!("{} subscribed; Kubernetes has yet to count them", of_replicas(ready, wanted)),
-        _ if old_ready == 0 => format!("{} subscribed; new ones start", of_replicas(ready, wanted)),
-        _ => format!("{} subscribed; new ones start, and {} until then", of_replicas(ready, wanted), serving(old_ready)),
+        _ if older.ready == 0 => format!("{} subscribed; new ones start", of_replicas(ready, wanted)),
+        _ => format!("{} subscribed; new ones start, and {} until then", of_replicas(ready, wanted), serving(older.ready)),
     }
 }
 

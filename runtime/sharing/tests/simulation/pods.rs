@@ -406,7 +406,7 @@ impl World {
         };
         self.stays[number].has_joined |= operation == Operation::Join;
         let stay = &self.stays[number];
-        let report = if operation == Operation::Gave { stay.group.last_report() } else { stay.group.report() };
+        let report = stay.group.report(operation);
         let call = Call {
             operation: operation.word().to_owned(),
             id: stay.id.to_string(),
