@@ -82,7 +82,8 @@ const PAGE: u32 = 250;
 /// Selects what carries an app's label; what does not is watched for its metadata only.
 const OURS: &str = APP_LABEL;
 
-/// Reconciles the apps of a scope, so many at once, until `shutdown` resolves and the last reconcile has ended.
+/// Reconciles the apps of a scope, so many at once, until `shutdown` resolves and the last reconcile has ended; at once when that is
+/// before everything was listed, since no reconcile has begun.
 pub async fn run(scope: Scope, context: Arc<Context>, at_once: u16, shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static) {
     let (apps, mut writer) = reflector::store::<App>();
     let watches = Watches { scope: scope.clone(), context: context.clone() };
@@ -90,6 +91,7 @@ pub async fn run(scope: Scope, context: Arc<Context>, at_once: u16, shutdown: im
     let (by_name, by_pins, in_scope) = (apps.clone(), apps.clone(), scope);
     let (by_budget, by_policy) = (apps.clone(), apps.clone());
     let (known, users) = (context.clone(), context.clone());
+    let asked_to_stop = shutdown.clone();
     let controller = Controller::for_stream(applied(watches.apps(), move |event| writer.apply_watcher_event(event)), apps)
         .with_config(Config::default().concurrency(at_once))
         .watches_stream(watches.of::<Deployment>(Some(OURS), "Deployment"), |deployment| app_of_label(&deployment))
@@ -132,9 +134,17 @@ pub async fn run(scope: Scope, context: Arc<Context>, at_once: u16, shutdown: im
         tracing::info!(scope = ?in_scope, apps = context.watched.apps.len(), "watching");
         std::future::pending::<()>().await;
     };
-    // The controller may be asked to stop before everything was listed, which it then never will be.
+    // One that is asked to stop watches no longer, but goes on waiting for its list of apps.
+    let stopped_in_vain = async {
+        asked_to_stop.await;
+        if context.watched.unlisted() > 0 {
+            return;
+        }
+        std::future::pending().await
+    };
     tokio::select! {
         () = controller => {}
+        () = stopped_in_vain => {}
         () = announce => {}
     }
 }

@@ -10,6 +10,7 @@ mod new;
 mod restart;
 mod restored;
 mod sharing;
+mod stopping;
 mod storms;
 mod uncollected;
 mod unreadable;
