@@ -85,6 +85,10 @@ const MOST_LANES: usize = 32;
 /// Those that a last report names of each kind. An entry has up to 40 bytes, so both take a third of the megabyte that a marker may have.
 const MOST_LANES_AT_LAST: usize = 4 << 10;
 
+/// So many epochs are told apart before which something may be unfinished: each is asked for at each message that may have to wait. Behind one
+/// message that takes hours there may be thousands.
+const MOST_UNSETTLED: usize = 64;
+
 /// Whose messages are kept that nobody can take over yet. No replica has this name.
 const NOBODY: &str = "";
 
@@ -119,6 +123,8 @@ pub struct Group<T: Parcel> {
     first: u64,
     /// Epochs before which somebody may have something unfinished.
     unsettled: Vec<Arc<Epoch>>,
+    /// The newest of those that were not kept: what is older than that has to be finished by all, whoever had it.
+    unkept: Option<u64>,
     /// Who departed since the oldest of those, and whether others took something over.
     gone: HashMap<Id, bool>,
     /// The last marker at which others took something over.
@@ -151,6 +157,7 @@ impl<T: Parcel> Group<T> {
             current: None,
             first: 0,
             unsettled: Vec::new(),
+            unkept: None,
             gone: HashMap::new(),
             orphaned: 0,
             reports: HashMap::new(),
@@ -331,7 +338,7 @@ impl<T: Parcel> Group<T> {
         self.current = Some(epoch.clone());
         self.calm = false;
         if epoch.members.any_ordered() || self.unsettled.iter().any(|epoch| epoch.members.any_ordered()) {
-            self.unsettled.push(epoch.clone());
+            self.keep_unsettled(epoch.clone());
         }
         self.stage = match (is_named, was_named) {
             (true, _) => Stage::Member,
@@ -350,6 +357,16 @@ impl<T: Parcel> Group<T> {
         }
         self.release();
         true
+    }
+
+    fn keep_unsettled(&mut self, epoch: Arc<Epoch>) {
+        self.unsettled.push(epoch);
+        if self.unsettled.len() <= MOST_UNSETTLED {
+            return;
+        }
+        self.unkept = Some(self.unsettled.remove(0).number);
+        let unsettled = &self.unsettled;
+        self.gone.retain(|id, _| unsettled.iter().any(|epoch| epoch.before.ids().contains(id)));
     }
 
     /// Remembers who departed, for those who wait for it.
@@ -422,11 +439,13 @@ impl<T: Parcel> Group<T> {
         }
         let unsettled = std::mem::take(&mut self.unsettled);
         self.unsettled = unsettled.into_iter().filter(|epoch| !self.all_settled_before(epoch.number, None)).collect();
-        if self.unsettled.is_empty() {
+        self.unkept = self.unkept.filter(|epoch| !self.all_settled_before(*epoch, None));
+        let is_settled = self.unsettled.is_empty() && self.unkept.is_none();
+        if is_settled {
             self.gone.clear();
         }
         self.release();
-        self.calm = self.unsettled.is_empty() && self.held.len() == 0 && self.stage == Stage::Member;
+        self.calm = is_settled && self.held.len() == 0 && self.stage == Stage::Member;
     }
 
     fn release(&mut self) {
@@ -455,6 +474,9 @@ impl<T: Parcel> Group<T> {
             }
         }
         let mut all_settled_before = |epoch| *asked.entry((epoch, lane)).or_insert_with(|| self.all_settled_before(epoch, Some(lane)));
+        if self.unkept.is_some_and(|epoch| !all_settled_before(epoch.min(item.place.epoch))) {
+            return false;
+        }
         self.unsettled.iter().filter(|epoch| epoch.number <= item.place.epoch).all(|epoch| {
             if self.replied < epoch.number {
                 return false;

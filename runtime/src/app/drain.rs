@@ -55,7 +55,8 @@ pub fn give_up(dispatchers: &[Arc<Dispatcher>], groups: &[Arc<Sharing>], why: &s
         if let Some(dead_letters) = &dispatcher.dead_letters {
             dead_letters.accept_all();
         }
-        left.iter().filter(|(message, _)| !comes_again(message)).for_each(|(message, attempts)| {
+        let is_kept = |message: &Message| comes_again(message) || has_its_letter(message, dispatcher.queue.component());
+        left.iter().filter(|(message, _)| !is_kept(message)).for_each(|(message, attempts)| {
             dispatcher.bury(message, *attempts, REASON_DRAIN, format!("not handled: {why}"));
         });
     }
@@ -66,6 +67,11 @@ pub fn give_up(dispatchers: &[Arc<Dispatcher>], groups: &[Arc<Sharing>], why: &s
 /// Whether a message is still in the stream it was redriven from, and will be read there again.
 fn comes_again(message: &Message) -> bool {
     message.source == Source::Redrive
+}
+
+/// Whether its dead letter was left in advance, which then stays.
+fn has_its_letter(message: &Message, component: &str) -> bool {
+    message.owned.as_ref().is_some_and(|owned| owned.take_advance(component).is_some())
 }
 
 /// Whether other replicas do it.

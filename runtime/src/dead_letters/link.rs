@@ -85,6 +85,11 @@ impl Link {
         }
     }
 
+    /// Whether the next command finds a connection that has worked so far. While one is being made it does not.
+    pub fn is_open(&self) -> bool {
+        self.current.try_lock().is_ok_and(|current| current.connection.is_some())
+    }
+
     /// Runs one command, once. When its connection breaks while it waits for the answer it may have been run or not.
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, LinkError> {
         self.run(async |connection| command.query_async(connection).await).await

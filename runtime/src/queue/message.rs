@@ -58,6 +58,9 @@ pub struct Message {
     pub receipt: Option<Receipt>,
     /// Goes with it to its end when replicas share messages and this one owns it.
     pub owned: Option<Owned>,
+    /// How many bytes beyond its bound a queue may hold for this message and others like it: such as were taken over from another
+    /// replica, and were kept within a bound of their own until now. 0 for what comes as it is published.
+    pub beyond: u64,
     /// Which message of the component it is, in this process: 1, 2, 3 … as the queue took them in; 0 before that.
     pub sequence: u64,
 }
@@ -84,13 +87,9 @@ impl Message {
             attempt: 0,
             receipt: None,
             owned: None,
+            beyond: 0,
             sequence: 0,
         }
-    }
-
-    /// The same message as one that this replica owns, or need not.
-    pub fn owned(self, owned: Option<Owned>) -> Self {
-        Self { owned, ..self }
     }
 
     /// How many replicas died while they may have been handling it.

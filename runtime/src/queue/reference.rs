@@ -23,6 +23,8 @@ enum At {
 
 struct Item {
     message: Message,
+    /// What of its bytes does not count against the bound.
+    beyond: u64,
     at: At,
     attempts: u32,
     /// Of those, the ones after the first that have ended.
@@ -51,20 +53,21 @@ impl Reference {
     pub fn push(&mut self, message: Message) -> Vec<u64> {
         let sequence = self.items.len() as u64 + 1;
         let (channel, cost) = (message.channel.clone(), message.cost());
-        let is_full = self.bytes() + cost > self.limits.queue_bytes && self.waiting() > 0;
+        let beyond = cost.min(message.beyond.saturating_sub(self.beyond()));
+        let is_full = self.bounded() + cost - beyond > self.limits.queue_bytes && self.waiting() > 0;
         let at = match self.limits.when_full {
             _ if self.closed => At::Dropped(DropReason::Drain),
             WhenFull::DropNewest if is_full => At::Dropped(DropReason::QueueFull),
             _ => At::Queued,
         };
-        self.items.push(Item { message: Message { sequence, ..message }, at, attempts: 0, retries: 0 });
+        self.items.push(Item { message: Message { sequence, ..message }, beyond, at, attempts: 0, retries: 0 });
         if at != At::Queued {
             return vec![sequence];
         }
         self.line(&channel).push(sequence);
         self.update_turn(&channel);
         let mut dropped = Vec::new();
-        while self.limits.when_full == WhenFull::DropOldest && self.bytes() > self.limits.queue_bytes && self.waiting() > 1 {
+        while self.limits.when_full == WhenFull::DropOldest && self.bounded() > self.limits.queue_bytes && self.waiting() > 1 {
             let victim = match self.count(|item| item.at == At::Queued) {
                 0 | 1 => self.sequences(|item| matches!(item.at, At::Retrying(_)))[0],
                 _ => {
@@ -75,6 +78,12 @@ impl Reference {
             };
             self.change(victim, At::Dropped(DropReason::QueueFull));
             dropped.push(victim);
+            let granted = self.item(victim).beyond;
+            let is_there = |item: &&mut Item| matches!(item.at, At::Queued | At::Retrying(_) | At::InFlight);
+            let newest = self.items.iter_mut().rev().find(is_there);
+            if let Some(newest) = newest.filter(|newest| newest.at != At::InFlight) {
+                newest.beyond = newest.message.cost().min(newest.beyond + granted);
+            }
         }
         dropped
     }
@@ -157,8 +166,20 @@ impl Reference {
     }
 
     pub fn bytes(&self) -> u64 {
-        let waiting = self.items.iter().filter(|item| matches!(item.at, At::Queued | At::Retrying(_)));
-        waiting.map(|item| item.message.cost()).sum()
+        self.sum(|item| item.message.cost())
+    }
+
+    pub fn beyond(&self) -> u64 {
+        self.sum(|item| item.beyond)
+    }
+
+    fn bounded(&self) -> u64 {
+        self.bytes() - self.beyond()
+    }
+
+    /// Over everything that waits.
+    fn sum(&self, of: impl Fn(&Item) -> u64) -> u64 {
+        self.items.iter().filter(|item| matches!(item.at, At::Queued | At::Retrying(_))).map(of).sum()
     }
 
     pub fn takeable(&self) -> usize {

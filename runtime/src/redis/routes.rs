@@ -147,6 +147,7 @@ impl Batch<'_> {
             payload,
             received,
             first_received,
+            beyond: 0,
             most_crashes: self.routes.most_crashes(number),
         };
         match (message.payload, share) {
@@ -156,8 +157,8 @@ impl Batch<'_> {
                     self.too_large(route, message.channel, length);
                 }
             }
-            (Payload::Small(bytes), None) => self.put_all(number, channel(), Bytes::copy_from_slice(bytes), None),
-            (Payload::Large(bytes), None) => self.put_all(number, channel(), bytes, None),
+            (Payload::Small(bytes), None) => self.put_all(number, channel(), Bytes::copy_from_slice(bytes), 0, None),
+            (Payload::Large(bytes), None) => self.put_all(number, channel(), bytes, 0, None),
             (Payload::Small(bytes), Some(desk)) => {
                 let ours = desk.message(number, message.channel, bytes, || parcel(Bytes::copy_from_slice(bytes)));
                 ours.into_iter().for_each(|ours| self.add_ours(ours));
@@ -171,31 +172,31 @@ impl Batch<'_> {
 
     /// Adds a message that this replica owns, for every component that asked for its subscription.
     pub fn add_ours(&mut self, (parcel, owned): Ours) {
-        let Parcel { subscription, channel, payload, received, first_received, .. } = parcel;
+        let Parcel { subscription, channel, payload, received, first_received, beyond, .. } = parcel;
         let present = (self.received, self.first_received);
         (self.received, self.first_received) = (received, first_received);
-        self.put_all(subscription, channel, payload, Some(owned));
+        self.put_all(subscription, channel, payload, beyond, Some(owned));
         (self.received, self.first_received) = present;
     }
 
-    fn put_all(&mut self, number: usize, channel: Arc<str>, payload: Bytes, owned: Option<Owned>) {
+    fn put_all(&mut self, number: usize, channel: Arc<str>, payload: Bytes, beyond: u64, owned: Option<Owned>) {
         let routes = self.routes;
         let targets = &routes.routes[number].targets;
         let Some((last, others)) = targets.split_last() else { return };
         let mut copies = owned.into_iter().flat_map(|owned| owned.copies(targets.len()));
         for target in others {
-            self.put(*target, channel.clone(), payload.clone(), copies.next());
+            self.put(*target, channel.clone(), payload.clone(), beyond, copies.next());
         }
-        self.put(*last, channel, payload, copies.next());
+        self.put(*last, channel, payload, beyond, copies.next());
     }
 
-    fn put(&mut self, target: Target, channel: Arc<str>, payload: Bytes, owned: Option<Owned>) {
+    fn put(&mut self, target: Target, channel: Arc<str>, payload: Bytes, beyond: u64, owned: Option<Owned>) {
         let waiting = &mut self.waiting[target.queue];
         if waiting.is_empty() {
             self.touched.push(target.queue);
         }
         let message = Message::new(channel, payload, target.place, self.address.clone(), self.received, self.first_received);
-        waiting.push(message.owned(owned));
+        waiting.push(Message { owned, beyond, ..message });
     }
 
     fn too_large(&self, route: &Route, channel: &[u8], length: u64) {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rand::RngExt;
-use spinredis_crds::Reason;
+use spinredis_crds::{Reason, sharing::SharingLimits};
 use spinredis_sharing::script::{Call, Operation};
 use tokio::{
     select,
@@ -19,15 +19,20 @@ use crate::dead_letters::link::Link;
 
 /// Between two calls there is at least this time, whatever wakes them: one for each message would be no use.
 const AT_LEAST: Duration = Duration::from_millis(2);
-/// An answer is waited for at least so long: connecting and signing in are part of it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
-/// The longest wait between two calls that fail.
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// An answer on a new connection is waited for at least so long: connecting and signing in are part of it.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The longest wait between two calls that fail, as a part of the expiry time. The first call after an outage excuses the silence of all,
+/// once: whoever is not back within the expiry time after it is taken for dead.
+const LONGEST_BACKOFF: u32 = 4;
+/// An answer on a connection that has worked is waited for this part of the expiry time, so that a connection that hangs does not cost the
+/// lease: there is time to make another.
+const LONGEST_ANSWER: u32 = 2;
 
 /// Beats for as long as it is polled.
 pub async fn run(sharing: Arc<Sharing>, link: Arc<Link>) {
     let limits = sharing.settings.limits;
-    let script = Script::new(link, sharing.settings.place.clone(), limits.expiry.max(PATIENCE));
+    let patience = Patience::of(limits.expiry);
+    let script = Script::new(link, sharing.settings.place.clone(), patience);
     let mut trouble: Option<Instant> = None;
     let mut failures = 0;
     loop {
@@ -36,7 +41,12 @@ pub async fn run(sharing: Arc<Sharing>, link: Arc<Link>) {
         let mut failed = None;
         for told in &told {
             if let Err(error) = tell(&sharing, &script, told).await {
+                let is_away = error.is_away();
                 failed = Some(error);
+                if is_away {
+                    // To wait for it once more for each former stay would cost the present one its lease.
+                    break;
+                }
             }
         }
         sharing.desk().is_unanswered = failed.is_some();
@@ -60,7 +70,7 @@ pub async fn run(sharing: Arc<Sharing>, link: Arc<Link>) {
         sharing.changed.notify_waiters();
         let pause = match failures {
             0 => pause(&sharing, limits.beat, !told.is_empty()),
-            _ => backoff(limits.beat, failures, rand::rng().random_range(0.5..1.0)),
+            _ => backoff(limits, failures, rand::rng().random_range(0.5..1.0)),
         };
         let wake = async {
             sharing.wake.notified().await;
@@ -92,10 +102,25 @@ async fn tell(sharing: &Sharing, script: &Script, told: &Told) -> Result<(), Scr
     Ok(())
 }
 
+/// How long an answer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// On a connection that has to be made first.
+    pub(super) new: Duration,
+    /// On one that is there.
+    pub(super) open: Duration,
+}
+
+impl Patience {
+    pub(super) fn of(expiry: Duration) -> Self {
+        Self { new: expiry.max(PATIENCE), open: expiry / LONGEST_ANSWER }
+    }
+}
+
 /// Until the next try after so many failures in a row. The first come soon: a lease runs out within a few beats. `jitter` from 0.5 to 1
 /// keeps replicas from coming back at once.
-pub(super) fn backoff(beat: Duration, failures: u32, jitter: f64) -> Duration {
-    (beat / 4 * 2_u32.pow(failures.min(10))).min(MAX_BACKOFF).mul_f64(jitter)
+pub(super) fn backoff(limits: SharingLimits, failures: u32, jitter: f64) -> Duration {
+    (limits.beat / 4 * 2_u32.pow(failures.min(10))).min(limits.expiry / LONGEST_BACKOFF).mul_f64(jitter)
 }
 
 /// Until the next beat: sooner while messages wait for what others tell.
@@ -125,8 +150,10 @@ fn look_for_markers(sharing: &Sharing) {
     }
     let channel = sharing.channel();
     let message = format!(
-        "this replica is told of markers on the control channel {channel} that never come: the user may not be permitted to publish there \
-         (ACL SETUSER … &{channel} +publish +subscribe), or the address leads to different servers"
+        "this replica is told of markers on the control channel {channel} that have not come for {} s: the user may not be permitted to \
+         publish there (ACL SETUSER … &{channel} +publish +subscribe), the address leads to different servers, or this replica is far \
+         behind with what it receives",
+        since.elapsed().as_secs()
     );
     if sharing.state.share_missing(Some((Reason::RedisPermission, message.clone()))) {
         tracing::warn!("{message}");

@@ -30,6 +30,8 @@ pub struct Parcel {
     pub received: Instant,
     /// The same by the clock on the wall.
     pub first_received: SystemTime,
+    /// See [`Message::beyond`](crate::queue::Message::beyond).
+    pub beyond: u64,
     /// After so many crashes the most impatient of its components gives it up.
     pub most_crashes: u32,
 }

@@ -11,7 +11,7 @@ use crate::report::{GroupReport, MemberReport};
 /// The numbers of one group, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
-    /// Whether this replica owns a share.
+    /// Whether this replica owns a share and may begin messages of it.
     pub is_member: bool,
     /// Number of the last marker.
     pub epoch: u64,
@@ -53,7 +53,7 @@ impl Sharing {
         }
         let current = desk.current.as_ref().map(|stay| &stay.group);
         Numbers {
-            is_member: current.is_some_and(|group| group.stage() == Stage::Member),
+            is_member: current.is_some_and(|group| group.stage() == Stage::Member && group.holder().lease.holds()),
             epoch: current.map_or(0, |group| group.epoch()),
             members: current.map_or(0, |group| group.members() as u64),
             counts,
@@ -79,7 +79,6 @@ impl Sharing {
         let records = known.map(|stay| stay.group.records());
         // Since the group's last answer nobody is heard of.
         let unheard = known.and_then(|stay| stay.answered).map_or(0, |answered| answered.elapsed().as_millis() as u64);
-        let has_lease = desk.current.as_ref().is_some_and(|stay| stay.group.holder().lease.holds());
         // One that has left goes by no marker any more.
         let told = |epoch| if epoch == SEEN_ALL { numbers.epoch } else { epoch };
         let members = records.unwrap_or_default().iter().map(|record| {
@@ -104,7 +103,7 @@ impl Sharing {
         GroupReport {
             key: self.settings.place.key.clone(),
             epoch: numbers.epoch,
-            member: numbers.is_member && has_lease,
+            member: numbers.is_member,
             members: members.collect(),
             owned: numbers.counts.owned,
             others: numbers.counts.others,

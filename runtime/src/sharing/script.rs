@@ -10,6 +10,7 @@ use spinredis_sharing::{
 };
 use tokio::time::timeout;
 
+use super::beats::Patience;
 use crate::dead_letters::link::{Link, LinkError};
 
 /// Why the group did not answer.
@@ -61,6 +62,11 @@ impl ScriptError {
             _ => Reason::RedisUnreachable,
         }
     }
+
+    /// Whether the server did not answer at all, and would not answer another call either.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self, ScriptError::Silent { .. } | ScriptError::Link(LinkError::Connect(_) | LinkError::Silent(_)))
+    }
 }
 
 /// The script of one group.
@@ -69,12 +75,12 @@ pub struct Script {
     place: Place,
     /// Its SHA-1.
     name: String,
-    patience: Duration,
+    patience: Patience,
 }
 
 impl Script {
     /// On a server of the app. An answer is waited for no longer than it is of use.
-    pub fn new(link: Arc<Link>, place: Place, patience: Duration) -> Self {
+    pub(super) fn new(link: Arc<Link>, place: Place, patience: Patience) -> Self {
         Self { link, place, name: spinredis_sharing::script::name(), patience }
     }
 
@@ -93,7 +99,8 @@ impl Script {
     async fn run(&self, command: &str, script: &str, arguments: &[String]) -> Result<String, ScriptError> {
         let mut command = cmd(command);
         command.arg(script).arg(1).arg(&self.place.key).arg(arguments);
-        match timeout(self.patience, self.link.query(&command)).await {
+        let patience = if self.link.is_open() { self.patience.open } else { self.patience.new };
+        match timeout(patience, self.link.query(&command)).await {
             Ok(Ok(text)) => Ok(text),
             Ok(Err(LinkError::Redis(error))) if is_permission(&error) => {
                 Err(ScriptError::Permission { server: self.link.server(), error: error.to_string(), key: self.place.key.clone() })
@@ -104,7 +111,7 @@ impl Script {
             Ok(Err(error)) => Err(error.into()),
             Err(_) => {
                 self.link.forget().await;
-                Err(ScriptError::Silent { server: self.link.server(), patience: self.patience })
+                Err(ScriptError::Silent { server: self.link.server(), patience })
             }
         }
     }

@@ -55,9 +55,11 @@ impl Stay {
         (parcel, Owned::new(claim, crashes, trial))
     }
 
+    /// What was taken over or has waited for others: it was kept until now, and no queue that is full may lose it.
     pub(super) fn take_ready(&mut self) -> Vec<Ours> {
-        let ready = self.group.take_ready();
-        ready.into_iter().map(Self::ours).collect()
+        let (ready, beyond) = (self.group.take_ready(), self.group.ring().max_bytes());
+        let kept = |(parcel, owned): Ours| (Parcel { beyond, ..parcel }, owned);
+        ready.into_iter().map(Self::ours).map(kept).collect()
     }
 
     pub(super) fn revoke(&mut self) {

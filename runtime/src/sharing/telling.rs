@@ -9,7 +9,7 @@ use spinredis_sharing::script::{kept_for, trials_field};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    beats::{self, PATIENCE},
+    beats::{self, Patience},
     member::Sharing,
 };
 use crate::dead_letters::link::{Link, LinkError};
@@ -34,7 +34,7 @@ pub async fn run(sharing: Arc<Sharing>, link: Arc<Link>) {
         }
         // In this order: what is told is at least as new as the change that is said to be told.
         let Some(untold) = sharing.trials.untold() else { continue };
-        let answer = timeout(limits.expiry.max(PATIENCE), tell(&sharing, &link)).await;
+        let answer = timeout(Patience::of(limits.expiry).new, tell(&sharing, &link)).await;
         let error = match answer {
             Ok(Ok(())) => {
                 sharing.trials.told(untold.change);
@@ -53,7 +53,7 @@ pub async fn run(sharing: Arc<Sharing>, link: Arc<Link>) {
             tracing::warn!("messages that replicas have died with wait until the group can be told of them: {error}");
         }
         let jitter = rand::rng().random_range(0.5..1.0);
-        sleep(beats::backoff(limits.beat, failures, jitter)).await;
+        sleep(beats::backoff(limits, failures, jitter)).await;
     }
 }
 

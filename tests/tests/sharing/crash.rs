@@ -47,6 +47,21 @@ fn one_slow_message_does_not_make_all_later_ones_be_handled_twice() {
 }
 
 #[test]
+fn what_is_taken_over_finds_room_beside_a_queue_that_is_nearly_full() {
+    let redis = Redis::start();
+    let component = json!({"concurrency": 4, "ordering": "None", "queue": {"maxBytes": "512Ki"}});
+    let mut replicas = Replicas::of(&soon_missed(shared(redis.trigger(), component)));
+    let pods = replicas.add(2);
+    // Of some 1,290 that a queue may hold each gets 1,200.
+    redis.publish_all("c.one", (0..2_400).map(|number| format!("W0010 {number}")));
+    replicas.kill(&pods[0]);
+    let accounts = replicas.accounts(2_400);
+    assert!(accounts.lost.is_empty(), "{accounts}");
+    assert!(replicas.sum("spinredis_sharing_replayed_total") > 800.0, "the queue would have been too small");
+    assert_eq!(replicas.sum("spinredis_messages_dropped_total"), 0.0);
+}
+
+#[test]
 fn a_replica_that_stood_still_begins_nothing_that_others_have_taken_over() {
     let redis = Redis::start();
     let mut replicas = Replicas::of(&soon_missed(shared(redis.trigger(), json!({"concurrency": 4}))));
@@ -123,6 +138,30 @@ fn letters_that_are_left_in_advance_push_no_other_letter_out() {
     replicas.accounts(60);
     assert!(replicas.sum("spinredis_sharing_replayed_total") > 3.0);
     there_are_three("what was left in advance is taken back");
+}
+
+#[test]
+fn a_message_that_has_its_letter_in_advance_gets_no_second_one_when_the_time_to_drain_is_up() {
+    let redis = Redis::start();
+    let more = json!({
+        "retry": {"maxAttempts": 5, "initialBackoff": "1h", "maxBackoff": "1h"},
+        "deadLetter": {"stream": "dead"},
+    });
+    let mut manifest = soon_missed(shared(redis.trigger(), more));
+    manifest["spec"]["drain"] = json!("1s");
+    let mut replicas = Replicas::of(&manifest);
+    let pods = replicas.add(2);
+    redis.publish("c.one", "F9 1");
+    let is_waiting = |replicas: &Replicas, pod: &str| replicas.get(pod).metric("spinredis_messages_retrying", &[]) == 1.0;
+    let holder = eventually("it waits for its next attempt", || {
+        pods.iter().find(|pod| is_waiting(&replicas, pod)).cloned().ok_or_else(|| replicas.logs())
+    });
+    replicas.kill(&holder);
+    let heir = pods.into_iter().find(|pod| *pod != holder).unwrap();
+    eventually("it waits at the other replica", || if is_waiting(&replicas, &heir) { Ok(()) } else { Err(replicas.logs()) });
+    assert_eq!(redis.stream("dead").len(), 1, "left in advance");
+    replicas.stop(&[heir]);
+    assert_eq!(redis.stream("dead").len(), 1, "{:?}", redis.stream("dead"));
 }
 
 #[test]

@@ -52,12 +52,31 @@ fn a_redis_that_stands_still_costs_nobody_its_place() {
     replicas.add(3);
     redis.publish_all("c.a", (0..100).map(|number| format!("W0001 {number}")));
     redis.pause();
-    let_it_run(Duration::from_secs(4));
+    // Long enough for several calls that fail, and too short to find the subscriptions' connections half-open.
+    let_it_run(Duration::from_secs(5));
     redis.resume();
     replicas.all().for_each(|replica| replica.ready());
     redis.publish_all("c.b", (100..1_000).map(|number| format!("W0001 {number}")));
     let accounts = replicas.accounts(1_000);
     assert!(accounts.lost.is_empty(), "{accounts}");
+    assert_eq!(replicas.sum("spinredis_sharing_expulsions_total"), 0.0, "{}", replicas.logs());
+    accounts.assert_exact();
+}
+
+#[test]
+fn a_redis_that_takes_no_writes_for_a_while_costs_nobody_its_place_nor_any_message() {
+    let redis = Redis::start();
+    let mut replicas = Replicas::of(&shared(redis.trigger(), json!({"concurrency": 8})));
+    replicas.add(3);
+    let load = load(&redis, rate(), 1);
+    for _ in 0..2 {
+        redis.command::<String>(&["CONFIG", "SET", "maxmemory", "1"]);
+        let_it_run(Duration::from_secs(5));
+        redis.command::<String>(&["CONFIG", "SET", "maxmemory", "0"]);
+        let_it_run(Duration::from_secs(2));
+    }
+    let published = load.finish().messages;
+    let accounts = replicas.accounts(published);
     assert_eq!(replicas.sum("spinredis_sharing_expulsions_total"), 0.0, "{}", replicas.logs());
     accounts.assert_exact();
 }

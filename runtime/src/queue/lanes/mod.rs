@@ -48,6 +48,8 @@ struct Entry {
     message: Option<Arc<Message>>,
     sequence: u64,
     cost: u64,
+    /// What of that does not count against the bound.
+    beyond: u64,
     phase: Phase,
     lane: u32,
     /// The one behind it in its lane.
@@ -86,6 +88,8 @@ pub struct Lanes {
     /// Lanes by what they weigh, while that is of use.
     weights: Option<BTreeSet<Weight>>,
     bytes: u64,
+    /// What of those does not count against the bound.
+    beyond: u64,
     queued: usize,
 }
 
@@ -103,6 +107,7 @@ impl Lanes {
             due: BTreeSet::new(),
             weights: None,
             bytes: 0,
+            beyond: 0,
             queued: 0,
         }
     }
@@ -148,10 +153,12 @@ impl Lanes {
             }
         };
         let (sequence, cost) = (message.sequence, message.cost());
-        let entry = Entry { message: Some(message), sequence, cost, phase: Phase::Queued, lane, behind: NOWHERE, attempts: 0 };
+        let beyond = self.beyond_for(&message);
+        let entry = Entry { message: Some(message), sequence, cost, beyond, phase: Phase::Queued, lane, behind: NOWHERE, attempts: 0 };
         let place = self.entries.insert(entry);
         self.arrivals.push_back(&mut self.entries, place);
         self.bytes += cost;
+        self.beyond += beyond;
         self.enqueue(lane, place, |lanes| match lanes.lanes[lane].tail {
             NOWHERE => (lanes.lanes[lane].head, lanes.lanes[lane].tail) = (place, place),
             tail => {
@@ -211,7 +218,7 @@ impl Lanes {
     /// Takes the first message out of a lane that has one queued; its entry stays.
     fn dequeue(&mut self, lane: u32) -> u32 {
         let place = self.lanes[lane].head;
-        let Entry { behind, cost, .. } = self.entries[place];
+        let Entry { behind, cost, beyond, .. } = self.entries[place];
         self.reweigh(lane, |lanes| {
             let lane = &mut lanes.lanes[lane];
             lane.head = behind;
@@ -223,6 +230,7 @@ impl Lanes {
         self.lanes[lane].queued -= 1;
         self.queued -= 1;
         self.bytes -= cost;
+        self.beyond -= beyond;
         place
     }
 

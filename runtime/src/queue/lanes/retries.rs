@@ -18,6 +18,7 @@ impl Lanes {
         let entry = &mut self.entries[slot.place];
         entry.phase = Phase::Retrying(due);
         self.bytes += entry.cost;
+        self.beyond += entry.beyond;
         self.due.insert((due, slot.sequence, slot.place));
         let lane = entry.lane;
         self.lanes[lane].in_flight -= 1;

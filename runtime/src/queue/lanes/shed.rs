@@ -1,4 +1,5 @@
-//! What goes when more bytes wait than may.
+//! What goes when more bytes wait than may. Messages that were taken over from another replica come in beyond the bound: the bytes of
+//! theirs that wait do not count against it, as far as they were granted.
 //!
 //! Lanes are kept sorted by weight only while that is of use: from the first time there is too much until less than half of the
 //! bound waits. A queue that never overflows pays one comparison.
@@ -14,7 +15,17 @@ pub type Weight = (u64, Reverse<u64>, u32);
 impl Lanes {
     /// Whether a message may wait without any other having to go. When nothing waits, any message may.
     pub fn has_room_for(&self, message: &Message) -> bool {
-        self.bytes + message.cost() <= self.max_bytes || self.waiting() == 0
+        self.bounded() + message.cost() - self.beyond_for(message) <= self.max_bytes || self.waiting() == 0
+    }
+
+    /// Bytes that wait and count against the bound.
+    fn bounded(&self) -> u64 {
+        self.bytes - self.beyond
+    }
+
+    /// What of a message's bytes does not count against the bound.
+    pub(super) fn beyond_for(&self, message: &Message) -> u64 {
+        message.cost().min(message.beyond.saturating_sub(self.beyond))
     }
 
     /// Takes one message out if more bytes wait than may, and says where it stood.
@@ -24,12 +35,27 @@ impl Lanes {
     /// queued message is left, the oldest of those that retry goes. The last message that waits stays, however large, so that
     /// the largest payload a connection lets through can be handled: the bound is that of the queue or of one message.
     pub fn shed(&mut self) -> Option<(Arc<Message>, Phase)> {
-        if self.bytes <= self.max_bytes || self.waiting() <= 1 {
+        if self.bounded() <= self.max_bytes || self.waiting() <= 1 {
             return None;
         }
-        match self.queued > 1 {
+        let place = match self.queued > 1 {
             true => self.shed_queued(),
             false => self.shed_retrying(),
+        }?;
+        let Entry { lane, phase, beyond, .. } = self.entries[place];
+        let shed = self.leave(place, lane)?;
+        self.leave_to_newest(beyond);
+        Some((shed, phase))
+    }
+
+    /// The newest message takes over what a shed one was granted beyond the bound. Or else one that counts would not make room for one that
+    /// counts, and all that do not would have to go before it.
+    fn leave_to_newest(&mut self, beyond: u64) {
+        let newest = self.arrivals.last().map(|place| &mut self.entries[place]);
+        if let Some(newest) = newest.filter(|newest| newest.phase != Phase::InFlight) {
+            let granted = beyond.min(newest.cost - newest.beyond);
+            newest.beyond += granted;
+            self.beyond += granted;
         }
     }
 
@@ -37,26 +63,26 @@ impl Lanes {
         self.queued + self.due.len()
     }
 
-    fn shed_queued(&mut self) -> Option<(Arc<Message>, Phase)> {
+    fn shed_queued(&mut self) -> Option<u32> {
         if self.weights.is_none() {
             self.weights = Some(self.by_channel.values().filter_map(|&lane| self.weight(lane)).collect());
         }
         let &(.., lane) = self.weights.as_ref().and_then(BTreeSet::last)?;
-        let place = self.dequeue(lane);
-        Some((self.leave(place, lane)?, Phase::Queued))
+        Some(self.dequeue(lane))
     }
 
-    fn shed_retrying(&mut self) -> Option<(Arc<Message>, Phase)> {
+    fn shed_retrying(&mut self) -> Option<u32> {
         // Beside those in flight, at most one is passed over.
         let is_retrying = |&place: &u32| matches!(self.entries[place].phase, Phase::Retrying(_));
         let place = self.arrivals.places(&self.entries).find(is_retrying)?;
-        let Entry { lane, sequence, cost, phase, .. } = self.entries[place];
+        let Entry { lane, sequence, cost, beyond, phase, .. } = self.entries[place];
         if let Phase::Retrying(due) = phase {
             self.due.remove(&(due, sequence, place));
         }
         self.bytes -= cost;
+        self.beyond -= beyond;
         self.lanes[lane].retrying -= 1;
-        Some((self.leave(place, lane)?, phase))
+        Some(place)
     }
 
     fn weight(&self, lane: u32) -> Option<Weight> {
@@ -80,7 +106,7 @@ impl Lanes {
 
     /// Lets go of the weights once there is plenty of room.
     pub(super) fn forget_weights(&mut self) {
-        if self.weights.is_some() && self.bytes < self.max_bytes / 2 {
+        if self.weights.is_some() && self.bounded() < self.max_bytes / 2 {
             self.weights = None;
         }
     }

@@ -44,6 +44,37 @@ fn a_full_queue_drops_the_newest_if_told_so() {
     assert_eq!(handle_all(&queue), "a1 a2");
 }
 
+/// One that was taken over, where so many like it may be held beyond the bound.
+fn taken_over(channel: &str, text: &str, many: u64) -> Message {
+    let message = message(channel, text);
+    Message { beyond: many * message.cost(), ..message }
+}
+
+#[test]
+fn what_was_taken_over_comes_in_beyond_the_bound_and_takes_no_room() {
+    for when_full in [WhenFull::DropOldest, WhenFull::DropNewest] {
+        let queue = filled(Limits { when_full, ..room_for(3) }, "a1 a2");
+        assert!(["1", "2"].iter().all(|text| queue.push(taken_over("b", text, 2)).kept));
+        assert!(queue.push(message("c", "1")).kept);
+        assert_eq!(counts(&queue).dropped, [0; 4]);
+        assert_eq!(handle_all(&queue), "a1 b1 c1 a2 b2");
+    }
+}
+
+#[test]
+fn of_a_queue_that_overflows_beside_what_was_taken_over_one_goes_for_each_that_comes() {
+    let queue = filled(room_for(2), "a1 a2");
+    for text in ["1", "2", "3"] {
+        let _ = queue.push(taken_over("b", text, 2));
+    }
+    assert_eq!(counts(&queue).dropped, [1, 0, 0, 0], "the third finds no more room than any other message");
+    for number in 2..8 {
+        let _ = queue.push(message("c", "1"));
+        assert_eq!(counts(&queue).dropped, [number, 0, 0, 0]);
+    }
+    assert_eq!(counts(&queue).queued, 4);
+}
+
 #[test]
 fn retries_go_only_when_one_queued_message_is_left() {
     let limits = Limits { queue_bytes: room_for(2).queue_bytes, ..retrying(3) };
