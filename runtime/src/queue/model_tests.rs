@@ -115,7 +115,8 @@ impl Run {
             let expected = self.reference.push(message);
             assert_eq!(dropped, expected, "which messages go");
             assert_eq!(stays, !expected.contains(&self.reference.last_sequence()), "whether the new one stays");
-            let is_bounded = self.state.snapshot().queued_bytes <= self.limits.queue_bytes + self.reference.beyond() || self.reference.waiting() <= 1;
+            let is_bounded =
+                self.state.snapshot().queued_bytes <= self.limits.queue_bytes + self.reference.beyond() || self.reference.waiting() <= 1;
             assert!(is_bounded || !stays, "what waits is bounded after a push");
         }
         self.workers += self.state.start_workers();
