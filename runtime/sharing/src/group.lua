@@ -11,6 +11,7 @@
 --            t:<id>      which of the messages that are tried after a crash it has in hand: "<epoch>.<class>.<position>,..." or "-", written
 --                        by the replica itself, before it begins one
 --            s:<set>     what a set of subscriptions holds
+--            d:<id>      when it was told to be dead, ms: one that comes all the same, to a group that had forgotten it, stays dead
 -- ARGV     operation, id, control channel, signing key, expiry in ms, set, report, birth and epoch as the caller knows them, text of the set,
 --          "id report id report ..." of those that were known to one whose group was forgotten: they may be dead by now
 --            join    from the marker that follows on it is a member; also what one does whose group was forgotten while its connection
@@ -50,7 +51,7 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '-'
 
-local fields, stored, records, sets, trying = redis.call('HGETALL', group), {}, {}, {}, {}
+local fields, stored, records, sets, trying, dead = redis.call('HGETALL', group), {}, {}, {}, {}, {}
 for place = 1, #fields, 2 do
   stored[fields[place]] = fields[place + 1]
 end
@@ -82,6 +83,14 @@ for field, value in pairs(stored) do
     sets[string.sub(field, 3)] = value
   elseif string.sub(field, 1, 2) == 't:' then
     trying[string.sub(field, 3)] = string.match(value, '^[%x%.,]+$') or '-'
+  elseif string.sub(field, 1, 2) == 'd:' then
+    -- Whoever has not come back by then has an end too.
+    local age = now - (whole(value) or 0)
+    if age >= 0 and age <= expiry * 20 then
+      dead[string.sub(field, 3)] = true
+    else
+      write('HDEL', group, field)
+    end
   end
 end
 -- Epochs only go up, also past those that a FLUSHALL has made the server forget, whoever comes first after it: so the first one is
@@ -92,6 +101,7 @@ local departed = {}
 local function depart(name, how, told)
   if how == 'died' then
     told = told .. ' ' .. (trying[name] or '-')
+    write('HSET', group, 'd:' .. name, now)
   end
   records[name] = nil
   write('HDEL', group, 'm:' .. name)
@@ -101,7 +111,9 @@ end
 local mine, returned = records[id], nil
 local status = 'known'
 if mine == nil or mine.state == 'lost' then
-  if operation == 'join' then
+  if dead[id] then
+    status, mine = 'unknown', nil -- others do what it had not finished
+  elseif operation == 'join' then
     mine = { state = 'in', set = set }
   elseif birth ~= stored.birth or (mine and operation ~= 'return') then
     status, mine = 'reborn', nil -- the caller says next what it is: a member still, or one that finishes

@@ -11,6 +11,7 @@
 //! | the text of markers, reports and answers | [`wire`] |
 //! | the script that changes the group in Redis, and its arguments | [`script`] |
 //! | messages of others, kept until their owner has finished them | [`ring`] |
+//! | messages of its own that wait until others have finished earlier ones | `held` |
 //! | what of its own a replica has finished | [`progress`], `line` |
 //! | who was a member when, as one replica sees it | [`epoch`] |
 //! | messages that may have brought a replica down, and how they are tried again | [`trial`] |

@@ -112,6 +112,8 @@ impl App {
                 "a second signal ended the process"
             }
         };
+        // Also when nothing is queued: a group that did not answer still counts on this replica for what was published after it had
+        // unsubscribed, and is left that too.
         let left = drain::give_up(&dispatchers, &groups, why);
         if left == 0 {
             tracing::info!(app = %name, "drained: nothing is left");

@@ -85,6 +85,11 @@ impl Sharing {
             let report = &record.report;
             let received: u64 = report.seen.values().sum();
             let (finished_epoch, finished) = match report.own.oldest() {
+                // Messages count for each class; of the others all is finished, as far as is told.
+                Some(place) if place.epoch == report.seen_epoch => {
+                    let seen = report.seen.get(&place.class).copied().unwrap_or_default();
+                    (place.epoch, received.saturating_sub((seen + 1).saturating_sub(place.position)))
+                }
                 Some(place) => (place.epoch, place.position.saturating_sub(1)),
                 None => (report.seen_epoch, received),
             };

@@ -184,6 +184,10 @@ fn after_a_flushall_members_join_again_and_the_dead_are_found() {
     assert_eq!(reply.standing, Standing::Known);
     let dead = eventually(|| markers.next().departed.into_iter().find(|departed| &*departed.id == "c"));
     assert_eq!((dead.how, dead.report), (Departure::Died, report(5)));
+    // Others do what it had by now, so it stays dead should it live, whatever it says.
+    for operation in [Operation::Beat, Operation::Join, Operation::Return] {
+        assert_eq!(server.call(&c, operation).standing, Standing::Unknown);
+    }
 }
 
 #[test]

@@ -80,8 +80,7 @@ impl Facts {
         let key = work.delivery.parcel.key;
         let is_replay = work.delivery.claim.is_replay();
         let Some(fact) = self.facts.get_mut(&key) else { return };
-        // One that was removed and never heard of it, since Redis forgot it, goes on with what it has.
-        let is_excused = self.has_forgotten && stays[work.stay].is_lost;
+        let is_excused = stays[work.stay].is_excused;
         let mut wrong = None;
         for earlier in &fact.handlings {
             let stay = &stays[earlier.stay];

@@ -84,6 +84,8 @@ pub struct Stay {
     pub is_over: bool,
     /// Whether it was killed, removed or gave up: others may handle what it has handled.
     pub is_lost: bool,
+    /// Whether it was lost before Redis forgot everything, that it is dead too: should it live, it may go on with what it has.
+    pub is_excused: bool,
     /// Whether it has stopped receiving.
     pub is_deaf: bool,
     pub wake: Arc<AtomicBool>,
@@ -116,6 +118,7 @@ impl Stay {
             lease: 0,
             is_over: false,
             is_lost: false,
+            is_excused: false,
             is_deaf: false,
             wake,
         }

@@ -1,4 +1,4 @@
-//! What `group.lua` does, in Rust: the server of the simulation. `tests/script.rs` runs the same calls through this and through the
+//! What `group.lua` does, in Rust: the server of the simulation. `tests/script/main.rs` runs the same calls through this and through the
 //! real script, so that neither drifts from the other.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +41,8 @@ pub struct Hash {
     pub sets: BTreeMap<String, String>,
     /// What each has in hand of the messages that are tried after a crash.
     pub trying: BTreeMap<String, String>,
+    /// Who was told to be dead, and when.
+    pub dead: BTreeMap<String, i64>,
 }
 
 /// What one call says and does.
@@ -76,6 +78,7 @@ impl ScriptModel {
             stillness = 0;
         }
         hash.records.values_mut().for_each(|record| record.beat += stillness);
+        hash.dead.retain(|_, at| (0..=call.expiry * 20).contains(&(now - *at)));
         let mut last = hash.epoch.max(call.epoch);
         let mut departed = Vec::new();
         let was_known = hash.records.get(&call.id).is_some_and(|record| record.state != "lost");
@@ -85,6 +88,7 @@ impl ScriptModel {
             if now - record.beat > record.expiry {
                 let trying = hash.trying.get(&id).map_or("-", String::as_str);
                 departed.push(format!("departed {id} died {} {trying}", record.report));
+                hash.dead.insert(id, now);
             } else {
                 hash.records.insert(id, record);
             }
@@ -129,6 +133,7 @@ impl ScriptModel {
         let known = hash.records.get(&call.id).map(|record| record.state);
         let mut mine = match known {
             Some(state) if state != "lost" => hash.records.remove(&call.id).unwrap_or_else(|| fresh(state)),
+            _ if hash.dead.contains_key(&call.id) => return "unknown",
             _ => {
                 let mine = match operation {
                     "join" => fresh("in"),

@@ -283,7 +283,10 @@ impl World {
         if !matches!(kind, Kind::Publish { .. }) {
             trace!(self, "-- {kind:?}");
         }
-        self.facts.has_forgotten |= matches!(kind, Kind::Flush | Kind::Restart { .. });
+        if matches!(kind, Kind::Flush | Kind::Restart { .. }) {
+            self.facts.has_forgotten = true;
+            self.stays.iter_mut().for_each(|stay| stay.is_excused |= stay.is_lost);
+        }
         match kind {
             Kind::Publish { channel, poison } => self.publish(channel, poison),
             Kind::Start { generation } => self.start(generation),
