@@ -125,7 +125,9 @@ if mine == nil or mine.state == 'lost' then
   end
   -- Whoever is not heard of again is dead, and others do what it had not finished.
   for name, told in string.gmatch(mine and known or '', '(%S+) (%S+)') do
-    records[name] = records[name] or { beat = now, state = 'lost', set = set, expiry = expiry, report = told, changed = true }
+    if not dead[name] then
+      records[name] = records[name] or { beat = now, state = 'lost', set = set, expiry = expiry, report = told, changed = true }
+    end
   end
 end
 if mine and (operation == 'final' or operation == 'gave') then

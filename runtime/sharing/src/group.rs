@@ -125,6 +125,7 @@ pub struct Group<T: Parcel> {
     unsettled: Vec<Arc<Epoch>>,
     /// The newest of those that were not kept: what is older than that has to be finished by all, whoever had it.
     unkept: Option<u64>,
+    most_unsettled: usize,
     /// Who departed since the oldest of those, and whether others took something over.
     gone: HashMap<Id, bool>,
     /// The last marker at which others took something over.
@@ -158,6 +159,7 @@ impl<T: Parcel> Group<T> {
             first: 0,
             unsettled: Vec::new(),
             unkept: None,
+            most_unsettled: MOST_UNSETTLED,
             gone: HashMap::new(),
             orphaned: 0,
             reports: HashMap::new(),
@@ -169,6 +171,11 @@ impl<T: Parcel> Group<T> {
             ready: Vec::new(),
             counts: Counts::default(),
         }
+    }
+
+    /// The same with fewer epochs that are told apart, for tests, in which few come together.
+    pub fn with_most_unsettled(self, most_unsettled: usize) -> Self {
+        Self { most_unsettled, ..self }
     }
 
     fn progress(&self) -> &Progress {
@@ -361,7 +368,7 @@ impl<T: Parcel> Group<T> {
 
     fn keep_unsettled(&mut self, epoch: Arc<Epoch>) {
         self.unsettled.push(epoch);
-        if self.unsettled.len() <= MOST_UNSETTLED {
+        if self.unsettled.len() <= self.most_unsettled {
             return;
         }
         self.unkept = Some(self.unsettled.remove(0).number);

@@ -102,7 +102,12 @@ impl Unfinished {
 
     /// The first of all.
     pub fn oldest(&self) -> Option<Place> {
-        self.first.values().chain(&self.from).min().copied()
+        self.places().min()
+    }
+
+    /// The first of each lane.
+    pub fn places(&self) -> impl Iterator<Item = Place> {
+        self.first.values().chain(&self.from).copied()
     }
 
     /// `<lane>.<epoch>.<class>.<position>,...+<epoch>.<class>.<position>`; `-` when there are none.

@@ -55,10 +55,11 @@ pub fn give_up(dispatchers: &[Arc<Dispatcher>], groups: &[Arc<Sharing>], why: &s
         if let Some(dead_letters) = &dispatcher.dead_letters {
             dead_letters.accept_all();
         }
-        let is_kept = |message: &Message| comes_again(message) || has_its_letter(message, dispatcher.queue.component());
-        left.iter().filter(|(message, _)| !is_kept(message)).for_each(|(message, attempts)| {
-            dispatcher.bury(message, *attempts, REASON_DRAIN, format!("not handled: {why}"));
-        });
+        left.iter().filter(|(message, _)| !comes_again(message) && !keeps_its_letter(message, dispatcher)).for_each(
+            |(message, attempts)| {
+                dispatcher.bury(message, *attempts, REASON_DRAIN, format!("not handled: {why}"));
+            },
+        );
     }
     tenures.iter().for_each(|tenure| tenure.lease.revoke());
     abandoned
@@ -70,8 +71,11 @@ fn comes_again(message: &Message) -> bool {
 }
 
 /// Whether its dead letter was left in advance, which then stays.
-fn has_its_letter(message: &Message, component: &str) -> bool {
-    message.owned.as_ref().is_some_and(|owned| owned.take_advance(component).is_some())
+fn keeps_its_letter(message: &Message, dispatcher: &Dispatcher) -> bool {
+    let advance = message.owned.as_ref().and_then(|owned| owned.take_advance(dispatcher.queue.component()));
+    let Some((advance, dead_letters)) = advance.zip(dispatcher.dead_letters.as_ref()) else { return false };
+    dead_letters.keep(advance);
+    true
 }
 
 /// Whether other replicas do it.

@@ -67,6 +67,12 @@ impl DeadLetters {
         }
     }
 
+    /// Leaves the letter there, with the room in the stream that it was given, for as long as this process lives.
+    pub fn keep(&self, advance: Advance) {
+        self.in_advance.fetch_add(1, Ordering::Relaxed);
+        drop(advance);
+    }
+
     /// Puts the letter of a message that failed for good in the place of the one in advance. Returns whether that was done.
     pub async fn replace(&self, advance: Advance, entry: &Entry) -> bool {
         let written = self.leave(entry, Room::Bounded).await.is_some();

@@ -41,20 +41,22 @@ pub struct Reference {
     lines: Vec<(Arc<str>, Vec<u64>)>,
     /// Channels that are ready, in the order of their turns.
     turns: Vec<Arc<str>>,
+    /// What messages that were shed had beyond the bound, until the others are down to it.
+    inherited: u64,
     closed: bool,
 }
 
 impl Reference {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, items: Vec::new(), too_large: Vec::new(), lines: Vec::new(), turns: Vec::new(), closed: false }
+        Self { limits, items: Vec::new(), too_large: Vec::new(), lines: Vec::new(), turns: Vec::new(), inherited: 0, closed: false }
     }
 
     /// Says which messages go for it, perhaps itself.
     pub fn push(&mut self, message: Message) -> Vec<u64> {
         let sequence = self.items.len() as u64 + 1;
         let (channel, cost) = (message.channel.clone(), message.cost());
-        let beyond = cost.min(message.beyond.saturating_sub(self.beyond()));
-        let is_full = self.bounded() + cost - beyond > self.limits.queue_bytes && self.waiting() > 0;
+        let beyond = cost.min(message.beyond.saturating_sub(self.beyond() + self.inherited));
+        let is_full = cost > beyond && self.bounded() + cost - beyond > self.limits.queue_bytes && self.waiting() > 0;
         let at = match self.limits.when_full {
             _ if self.closed => At::Dropped(DropReason::Drain),
             WhenFull::DropNewest if is_full => At::Dropped(DropReason::QueueFull),
@@ -67,7 +69,11 @@ impl Reference {
         self.line(&channel).push(sequence);
         self.update_turn(&channel);
         let mut dropped = Vec::new();
-        while self.limits.when_full == WhenFull::DropOldest && self.bounded() > self.limits.queue_bytes && self.waiting() > 1 {
+        while self.limits.when_full == WhenFull::DropOldest
+            && cost > beyond
+            && self.bounded() > self.limits.queue_bytes
+            && self.waiting() > 1
+        {
             let victim = match self.count(|item| item.at == At::Queued) {
                 0 | 1 => self.sequences(|item| matches!(item.at, At::Retrying(_)))[0],
                 _ => {
@@ -78,12 +84,7 @@ impl Reference {
             };
             self.change(victim, At::Dropped(DropReason::QueueFull));
             dropped.push(victim);
-            let granted = self.item(victim).beyond;
-            let is_there = |item: &&mut Item| matches!(item.at, At::Queued | At::Retrying(_) | At::InFlight);
-            let newest = self.items.iter_mut().rev().find(is_there);
-            if let Some(newest) = newest.filter(|newest| newest.at != At::InFlight) {
-                newest.beyond = newest.message.cost().min(newest.beyond + granted);
-            }
+            self.inherited += self.item(victim).beyond;
         }
         dropped
     }
@@ -99,6 +100,7 @@ impl Reference {
         let sequence = self.line(&channel)[0];
         self.items[sequence as usize - 1].attempts += 1;
         self.change(sequence, At::InFlight);
+        self.inherited = self.inherited.min((self.bytes() - self.beyond()).saturating_sub(self.limits.queue_bytes));
         Some((sequence, self.item(sequence).attempts))
     }
 
@@ -139,7 +141,7 @@ impl Reference {
     }
 
     pub fn abandon(&mut self) -> Vec<u64> {
-        self.closed = true;
+        (self.closed, self.inherited) = (true, 0);
         let left = self.sequences(|item| matches!(item.at, At::Queued | At::InFlight | At::Retrying(_)));
         left.iter().for_each(|&sequence| self.change(sequence, At::Dropped(DropReason::Drain)));
         left
@@ -169,12 +171,17 @@ impl Reference {
         self.sum(|item| item.message.cost())
     }
 
-    pub fn beyond(&self) -> u64 {
+    fn beyond(&self) -> u64 {
         self.sum(|item| item.beyond)
     }
 
-    fn bounded(&self) -> u64 {
-        self.bytes() - self.beyond()
+    /// Bytes that wait and count against the bound.
+    pub fn bounded(&self) -> u64 {
+        (self.bytes() - self.beyond()).saturating_sub(self.inherited)
+    }
+
+    pub fn cost(&self, sequence: u64) -> u64 {
+        self.item(sequence).message.cost()
     }
 
     /// Over everything that waits.

@@ -66,11 +66,10 @@ impl State {
             return false;
         }
         counts.queued += 1;
+        let makes_room = self.when_full == WhenFull::DropOldest && self.lanes.counts(&message);
         self.lanes.push(Arc::new(message));
         let mut stays = true;
-        while self.when_full == WhenFull::DropOldest
-            && let Some((victim, phase)) = self.lanes.shed()
-        {
+        while makes_room && let Some((victim, phase)) = self.lanes.shed() {
             stays &= victim.sequence != self.sequence;
             self.drop_from(&victim, phase, DropReason::QueueFull);
             dropped.push(victim);

@@ -2,7 +2,7 @@
 
 use spinredis_sharing::{
     group::{Counts, Stage},
-    wire::SEEN_ALL,
+    wire::{Report, SEEN_ALL},
 };
 
 use super::member::Sharing;
@@ -85,11 +85,7 @@ impl Sharing {
             let report = &record.report;
             let received: u64 = report.seen.values().sum();
             let (finished_epoch, finished) = match report.own.oldest() {
-                // Messages count for each class; of the others all is finished, as far as is told.
-                Some(place) if place.epoch == report.seen_epoch => {
-                    let seen = report.seen.get(&place.class).copied().unwrap_or_default();
-                    (place.epoch, received.saturating_sub((seen + 1).saturating_sub(place.position)))
-                }
+                Some(place) if place.epoch == report.seen_epoch => (place.epoch, finished_in_epoch(report)),
                 Some(place) => (place.epoch, place.position.saturating_sub(1)),
                 None => (report.seen_epoch, received),
             };
@@ -124,4 +120,14 @@ impl Sharing {
             failed_beats: numbers.failed_beats,
         }
     }
+}
+
+/// How many of the messages of its present epoch a replica has finished without a gap: in each class, in which they are counted, up to the
+/// first that it names.
+fn finished_in_epoch(report: &Report) -> u64 {
+    let of_class = |(class, seen): (&u64, &u64)| {
+        let places = report.own.places().filter(|place| place.epoch == report.seen_epoch && place.class == *class);
+        places.map(|place| place.position.saturating_sub(1)).min().unwrap_or(*seen)
+    };
+    report.seen.iter().map(of_class).sum()
 }

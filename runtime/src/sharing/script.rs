@@ -63,9 +63,14 @@ impl ScriptError {
         }
     }
 
-    /// Whether the server did not answer at all, and would not answer another call either.
+    /// Whether the server did not answer at all or lets nobody in, and would not answer another call either.
     pub(super) fn is_away(&self) -> bool {
-        matches!(self, ScriptError::Silent { .. } | ScriptError::Link(LinkError::Connect(_) | LinkError::Silent(_)))
+        let is_shut = |error: &LinkError| matches!(error, LinkError::Connect(_) | LinkError::Silent(_) | LinkError::Auth { .. });
+        match self {
+            ScriptError::Silent { .. } => true,
+            ScriptError::Link(error) => is_shut(error),
+            _ => false,
+        }
     }
 }
 

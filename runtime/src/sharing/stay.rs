@@ -55,7 +55,7 @@ impl Stay {
         (parcel, Owned::new(claim, crashes, trial))
     }
 
-    /// What was taken over or has waited for others: it was kept until now, and no queue that is full may lose it.
+    /// What was taken over or has waited for others: it was kept until now, so it comes into queues that are full as well.
     pub(super) fn take_ready(&mut self) -> Vec<Ours> {
         let (ready, beyond) = (self.group.take_ready(), self.group.ring().max_bytes());
         let kept = |(parcel, owned): Ours| (Parcel { beyond, ..parcel }, owned);

@@ -143,7 +143,7 @@ impl ScriptModel {
                     _ => return "unknown",
                 };
                 let words: Vec<&str> = call.known.split_whitespace().collect();
-                for other in words.chunks_exact(2) {
+                for other in words.chunks_exact(2).filter(|other| !hash.dead.contains_key(other[0])) {
                     let lost = Record { report: other[1].to_owned(), ..fresh("lost") };
                     hash.records.entry(other[0].to_owned()).or_insert(lost);
                 }

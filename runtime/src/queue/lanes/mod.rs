@@ -90,6 +90,8 @@ pub struct Lanes {
     bytes: u64,
     /// What of those does not count against the bound.
     beyond: u64,
+    /// What messages that were shed had of that, until the others are down to the bound.
+    inherited: u64,
     queued: usize,
 }
 
@@ -108,6 +110,7 @@ impl Lanes {
             weights: None,
             bytes: 0,
             beyond: 0,
+            inherited: 0,
             queued: 0,
         }
     }
@@ -174,6 +177,7 @@ impl Lanes {
         self.ready.remove(&mut self.lanes, lane);
         self.lanes[lane].ready = false;
         let place = self.dequeue(lane);
+        self.give_back();
         self.lanes[lane].in_flight += 1;
         self.line_up(lane);
         self.forget_weights();

@@ -15,17 +15,27 @@ pub type Weight = (u64, Reverse<u64>, u32);
 impl Lanes {
     /// Whether a message may wait without any other having to go. When nothing waits, any message may.
     pub fn has_room_for(&self, message: &Message) -> bool {
-        self.bounded() + message.cost() - self.beyond_for(message) <= self.max_bytes || self.waiting() == 0
+        !self.counts(message) || self.bounded() + message.cost() - self.beyond_for(message) <= self.max_bytes || self.waiting() == 0
     }
 
-    /// Bytes that wait and count against the bound.
-    fn bounded(&self) -> u64 {
-        self.bytes - self.beyond
+    /// Whether any of a message's bytes count against the bound. For one of which none do, nothing has to go.
+    pub fn counts(&self, message: &Message) -> bool {
+        self.beyond_for(message) < message.cost()
     }
 
     /// What of a message's bytes does not count against the bound.
     pub(super) fn beyond_for(&self, message: &Message) -> u64 {
-        message.cost().min(message.beyond.saturating_sub(self.beyond))
+        message.cost().min(message.beyond.saturating_sub(self.beyond + self.inherited))
+    }
+
+    /// Bytes that wait and count against the bound.
+    fn bounded(&self) -> u64 {
+        (self.bytes - self.beyond).saturating_sub(self.inherited)
+    }
+
+    /// What was inherited is given back as the queue works it off.
+    pub(super) fn give_back(&mut self) {
+        self.inherited = self.inherited.min((self.bytes - self.beyond).saturating_sub(self.max_bytes));
     }
 
     /// Takes one message out if more bytes wait than may, and says where it stood.
@@ -43,20 +53,9 @@ impl Lanes {
             false => self.shed_retrying(),
         }?;
         let Entry { lane, phase, beyond, .. } = self.entries[place];
-        let shed = self.leave(place, lane)?;
-        self.leave_to_newest(beyond);
-        Some((shed, phase))
-    }
-
-    /// The newest message takes over what a shed one was granted beyond the bound. Or else one that counts would not make room for one that
-    /// counts, and all that do not would have to go before it.
-    fn leave_to_newest(&mut self, beyond: u64) {
-        let newest = self.arrivals.last().map(|place| &mut self.entries[place]);
-        if let Some(newest) = newest.filter(|newest| newest.phase != Phase::InFlight) {
-            let granted = beyond.min(newest.cost - newest.beyond);
-            newest.beyond += granted;
-            self.beyond += granted;
-        }
+        // Those that wait inherit what it was granted beyond the bound. Or else it would make no room, and all like it had to go for one.
+        self.inherited += beyond;
+        Some((self.leave(place, lane)?, phase))
     }
 
     fn waiting(&self) -> usize {

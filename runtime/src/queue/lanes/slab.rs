@@ -101,10 +101,6 @@ impl List {
         (self.first != NOWHERE).then_some(self.first)
     }
 
-    pub fn last(&self) -> Option<u32> {
-        (self.last != NOWHERE).then_some(self.last)
-    }
-
     /// The places in their order.
     pub fn places<'a, T>(&'a self, slab: &'a Slab<T>) -> impl Iterator<Item = u32> + 'a {
         let next = |&place: &u32| Some(slab.nodes[place as usize].next).filter(|&next| next != NOWHERE);

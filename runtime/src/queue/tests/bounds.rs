@@ -62,6 +62,18 @@ fn what_was_taken_over_comes_in_beyond_the_bound_and_takes_no_room() {
 }
 
 #[test]
+fn a_queue_that_retries_have_made_too_full_takes_what_was_taken_over_all_the_same() {
+    for when_full in [WhenFull::DropOldest, WhenFull::DropNewest] {
+        let queue = filled(Limits { when_full, queue_bytes: room_for(2).queue_bytes, ..retrying(3) }, "a1 b1");
+        let failing = take(&queue);
+        assert!(queue.push(message("c", "1")).kept);
+        queue.finish(failing, FAILED);
+        assert!(["1", "2"].iter().all(|text| queue.push(taken_over("d", text, 2)).kept));
+        assert_eq!(counts(&queue).dropped, [0; 4]);
+    }
+}
+
+#[test]
 fn of_a_queue_that_overflows_beside_what_was_taken_over_one_goes_for_each_that_comes() {
     let queue = filled(room_for(2), "a1 a2");
     for text in ["1", "2", "3"] {
