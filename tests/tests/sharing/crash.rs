@@ -49,7 +49,7 @@ fn one_slow_message_does_not_make_all_later_ones_be_handled_twice() {
 #[test]
 fn what_is_taken_over_finds_room_beside_a_queue_that_is_nearly_full() {
     let redis = Redis::start();
-    let component = json!({"concurrency": 4, "ordering": "None", "queue": {"maxBytes": "512Ki"}});
+    let component = json!({"concurrency": 2, "ordering": "None", "queue": {"maxBytes": "512Ki"}});
     let mut replicas = Replicas::of(&soon_missed(shared(redis.trigger(), component)));
     let pods = replicas.add(2);
     // Of some 1,290 that a queue may hold each gets 1,200.

@@ -53,7 +53,7 @@ fn a_redis_that_stands_still_costs_nobody_its_place() {
     redis.publish_all("c.a", (0..100).map(|number| format!("W0001 {number}")));
     redis.pause();
     // Long enough for several calls that fail, and too short to find the subscriptions' connections half-open.
-    let_it_run(Duration::from_secs(5));
+    let_it_run(Duration::from_secs(4));
     redis.resume();
     replicas.all().for_each(|replica| replica.ready());
     redis.publish_all("c.b", (100..1_000).map(|number| format!("W0001 {number}")));
