@@ -55,11 +55,11 @@ pub fn give_up(dispatchers: &[Arc<Dispatcher>], groups: &[Arc<Sharing>], why: &s
         if let Some(dead_letters) = &dispatcher.dead_letters {
             dead_letters.accept_all();
         }
-        left.iter().filter(|(message, _)| !comes_again(message) && !keeps_its_letter(message, dispatcher)).for_each(
-            |(message, attempts)| {
+        for (message, attempts) in &left {
+            if !comes_again(message) && !keeps_its_letter(message, dispatcher) {
                 dispatcher.bury(message, *attempts, REASON_DRAIN, format!("not handled: {why}"));
-            },
-        );
+            }
+        }
     }
     tenures.iter().for_each(|tenure| tenure.lease.revoke());
     abandoned

@@ -85,9 +85,8 @@ impl Sharing {
             let report = &record.report;
             let received: u64 = report.seen.values().sum();
             let (finished_epoch, finished) = match report.own.oldest() {
-                Some(place) if place.epoch == report.seen_epoch => (place.epoch, finished_in_epoch(report)),
-                Some(place) => (place.epoch, place.position.saturating_sub(1)),
-                None => (report.seen_epoch, received),
+                Some(place) if place.epoch != report.seen_epoch => (place.epoch, place.position.saturating_sub(1)),
+                _ => (report.seen_epoch, finished_in_epoch(report)),
             };
             MemberReport {
                 id: record.id.to_string(),
@@ -123,7 +122,7 @@ impl Sharing {
 }
 
 /// How many of the messages of its present epoch a replica has finished without a gap: in each class, in which they are counted, up to the
-/// first that it names.
+/// first that it names, or all that it has seen.
 fn finished_in_epoch(report: &Report) -> u64 {
     let of_class = |(class, seen): (&u64, &u64)| {
         let places = report.own.places().filter(|place| place.epoch == report.seen_epoch && place.class == *class);

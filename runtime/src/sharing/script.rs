@@ -65,12 +65,8 @@ impl ScriptError {
 
     /// Whether the server did not answer at all or lets nobody in, and would not answer another call either.
     pub(super) fn is_away(&self) -> bool {
-        let is_shut = |error: &LinkError| matches!(error, LinkError::Connect(_) | LinkError::Silent(_) | LinkError::Auth { .. });
-        match self {
-            ScriptError::Silent { .. } => true,
-            ScriptError::Link(error) => is_shut(error),
-            _ => false,
-        }
+        use LinkError::{Auth, Connect, Silent};
+        matches!(self, ScriptError::Silent { .. } | ScriptError::Link(Connect(_) | Silent(_) | Auth { .. }))
     }
 }
 

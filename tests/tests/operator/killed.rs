@@ -131,8 +131,7 @@ fn an_app_deleted_at_any_request_leaves_no_child_behind() {
                     let faults = Faults::none();
                     let next = Operator::start(&world, &namespace, &faults, &[]);
                     eventually("the next operator is ready", || async {
-                        let address = next.metrics.clone();
-                        let answer = tokio::task::spawn_blocking(move || spinredis_tests::http::get(&address, "/readyz")).await.unwrap();
+                        let answer = next.get("/readyz").await;
                         if matches!(answer, Ok((200, _))) { Ok(()) } else { Err(format!("{answer:?}")) }
                     })
                     .await;

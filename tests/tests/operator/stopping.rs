@@ -11,10 +11,8 @@ fn stops_while_it_waits_for(namespace: &'static str, listed: &'static str) {
         let namespace = world.namespace(namespace).await;
         let faults = Faults::new(move |seen| if seen.is_of_watch() && seen.path.contains(listed) { Fault::Hang } else { Fault::None });
         let operator = Operator::start(&world, &namespace, &faults, &[]);
-        let address = operator.metrics.clone();
         eventually("it waits for that list only", || async {
-            let address = address.clone();
-            let answer = tokio::task::spawn_blocking(move || spinredis_tests::http::get(&address, "/readyz")).await.unwrap();
+            let answer = operator.get("/readyz").await;
             if matches!(&answer, Ok((503, text)) if text.contains(" 1 ")) { Ok(()) } else { Err(format!("{answer:?}")) }
         })
         .await;

@@ -136,11 +136,15 @@ impl Operator {
         self.task.abort();
     }
 
+    /// What it answers at this path: code and text.
+    pub async fn get(&self, path: &'static str) -> std::io::Result<(u16, String)> {
+        let address = self.metrics.clone();
+        tokio::task::spawn_blocking(move || spinredis_tests::http::get(&address, path)).await.unwrap()
+    }
+
     /// The value of a metric of it.
     pub async fn metric(&self, name: &str) -> Option<f64> {
-        let address = self.metrics.clone();
-        let text = tokio::task::spawn_blocking(move || spinredis_tests::http::get(&address, "/metrics")).await.unwrap();
-        let (_, text) = text.ok()?;
+        let (_, text) = self.get("/metrics").await.ok()?;
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
     }
 }
